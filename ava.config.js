@@ -1,0 +1,7 @@
+export default {
+  files: ['test/**/*.test.ts', '!test/soak/**'],
+  extensions: { ts: 'module' },
+  nodeArguments: ['--import=./tools/ts.mjs', '--conditions=@splitring/source'],
+  workerThreads: false,
+  timeout: '60s',
+};

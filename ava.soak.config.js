@@ -1,0 +1,3 @@
+import config from './ava.config.js';
+
+export default { ...config, files: ['test/soak/**/*.test.ts'], timeout: '30m', concurrency: 1 };

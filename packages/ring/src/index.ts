@@ -1,0 +1,1 @@
+export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
