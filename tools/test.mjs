@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const args = process.argv.slice(2);
@@ -19,7 +20,7 @@ let passed = 0;
 let failed = 0;
 for await (const line of createInterface({ input: child.stdout })) {
   console.log(line);
-  const plain = line.replace(/\u001b\[[0-9;]*m/g, '');
+  const plain = stripVTControlCharacters(line);
   if (/^ {2}✔ /.test(plain)) passed += 1;
   else if (/^ {2}✘ \[fail\]: /.test(plain)) failed += 1;
 }
