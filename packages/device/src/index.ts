@@ -1,1 +1,8 @@
-export {};
+export {
+  BLOCK_OP,
+  BLOCK_STATUS,
+  type BlockCommand,
+  type BlockDevice,
+  type BlockOp,
+  type BlockStatus,
+} from './block-device.ts';

@@ -1,0 +1,25 @@
+// The part of a domain that every driver is written against: its hypercalls, its store, its clock, and who is polled.
+import type { Hypercalls } from './hypercalls.ts';
+import type { EvtchnPort } from './ids.ts';
+import type { Clock, Random, Stepped } from './stepped.ts';
+import type { XenstoreClient } from './xenstore/client.ts';
+
+/** What a driver may use. It never gets the hypervisor itself. */
+export interface Kernel {
+  /** The hypercalls of this domain. */
+  readonly hypercalls: Hypercalls;
+  /** This domain's connection to the xenstore. */
+  readonly store: XenstoreClient;
+  /** Injected time. */
+  readonly clock: Clock;
+  /** Injected chance. */
+  readonly random: Random;
+  /** Call `handler` from `poll()` whenever `port` was raised. */
+  onEvent(port: EvtchnPort, handler: () => void): void;
+  /** Forget the handler of `port`. */
+  offEvent(port: EvtchnPort): void;
+  /** Have `machine` polled from now on. */
+  add(machine: Stepped): void;
+  /** Stop polling `machine`. */
+  remove(machine: Stepped): void;
+}
