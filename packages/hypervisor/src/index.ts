@@ -1,4 +1,6 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
+export { attachToEventLoop, type IdleOptions, pumpUntil, runDomain } from './domain/idle-loop.ts';
+export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
 export {
   type CopyOp,

@@ -22,4 +22,6 @@ export interface Kernel {
   add(machine: Stepped): void;
   /** Stop polling `machine`. */
   remove(machine: Stepped): void;
+  /** Have everything polled soon even without an event: there is staged work that nobody will announce. */
+  requestPoll(): void;
 }

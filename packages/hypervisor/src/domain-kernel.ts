@@ -1,0 +1,98 @@
+// The running kernel of one domain: it dispatches events and polls machines. It never waits; the idle loop does.
+import type { Hypercalls } from './hypercalls.ts';
+import type { EvtchnPort } from './ids.ts';
+import type { Kernel } from './kernel.ts';
+import type { Clock, Random, Stepped } from './stepped.ts';
+import type { XenstoreClient } from './xenstore/client.ts';
+
+/** What a kernel is made of. */
+export interface DomainKernelOptions {
+  /** The domain's hypercalls. */
+  readonly hypercalls: Hypercalls;
+  /** Time. */
+  readonly clock: Clock;
+  /** Chance. */
+  readonly random: Random;
+  /** Connect to the xenstore; called once, with the kernel ready for events and machines. */
+  readonly connectStore: (kernel: Kernel) => XenstoreClient;
+}
+
+/**
+ * The kernel that drivers of one domain share.
+ *
+ * @example
+ * const kernel = new DomainKernel({ hypercalls, clock, random, connectStore });
+ * kernel.add(driver);
+ * while (kernel.poll()) {}
+ */
+export class DomainKernel implements Kernel, Stepped {
+  readonly hypercalls: Hypercalls;
+  readonly store: XenstoreClient;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Called by `requestPoll`; the event-loop idle loop sets it, a blocking one has no need to. */
+  onPollRequest: () => void = () => {};
+  /** Replaced, never changed in place, so that a machine may come or go while all are polled. */
+  private machines: readonly Stepped[] = [];
+  private readonly handlers = new Map<EvtchnPort, () => void>();
+  private readonly dispatch: (port: EvtchnPort) => void;
+
+  constructor(options: DomainKernelOptions) {
+    this.hypercalls = options.hypercalls;
+    this.clock = options.clock;
+    this.random = options.random;
+    this.dispatch = (port) => this.handlers.get(port)?.();
+    this.store = options.connectStore(this);
+  }
+
+  onEvent(port: EvtchnPort, handler: () => void): void {
+    this.handlers.set(port, handler);
+  }
+
+  offEvent(port: EvtchnPort): void {
+    this.handlers.delete(port);
+  }
+
+  add(machine: Stepped): void {
+    this.machines = [...this.machines, machine];
+  }
+
+  remove(machine: Stepped): void {
+    this.machines = this.machines.filter((other) => other !== machine);
+  }
+
+  requestPoll(): void {
+    this.onPollRequest();
+  }
+
+  /** Dispatch events and poll every machine once. Throws only what a machine throws: a bug of ours. */
+  poll(): boolean {
+    let hasWorked = this.hypercalls.pollEvents(this.dispatch) > 0;
+    for (const machine of this.machines) {
+      if (machine.poll()) hasWorked = true;
+    }
+    return hasWorked;
+  }
+
+  /** Arm every machine, also after one has found work: each must ask anew for its own notification. */
+  arm(): boolean {
+    let hasWork = false;
+    for (const machine of this.machines) {
+      if (machine.arm?.() === true) hasWork = true;
+    }
+    return hasWork;
+  }
+
+  deadlineMs(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const machine of this.machines) {
+      const deadline = machine.deadlineMs?.() ?? Number.POSITIVE_INFINITY;
+      if (deadline < earliest) earliest = deadline;
+    }
+    return earliest;
+  }
+
+  needsEventLoop(): boolean {
+    return this.machines.some((machine) => machine.needsEventLoop?.() === true);
+  }
+}
