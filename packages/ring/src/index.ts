@@ -1,1 +1,38 @@
+export { BackRing } from './back-ring.ts';
+export {
+  ByteRingConsumer,
+  type ByteRingLayout,
+  type ByteRingOptions,
+  ByteRingProducer,
+  CONSOLE_PAGE,
+  flexRingLayout,
+  XENSTORE_PAGE,
+} from './byte-ring.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
+export { FrontRing, type RingOptions } from './front-ring.ts';
+export {
+  distance,
+  initRing,
+  isSharedBuffer,
+  PAGE_BYTES,
+  RING_HEADER_BYTES,
+  type RingSnapshot,
+  ringSlots,
+} from './ring-layout.ts';
+export {
+  type ArrayType,
+  array,
+  bytes,
+  type Fields,
+  type FieldType,
+  type FieldValue,
+  i16,
+  i32,
+  type Struct,
+  type StructValues,
+  struct,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './struct.ts';
