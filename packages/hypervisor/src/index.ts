@@ -1,5 +1,5 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
-export { attachToEventLoop, type IdleOptions, pumpUntil, runDomain } from './domain/idle-loop.ts';
+export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
 export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
 export {

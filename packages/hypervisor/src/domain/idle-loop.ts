@@ -64,93 +64,106 @@ export async function runDomain(kernel: DomainKernel, isDone: () => boolean, opt
   }
 }
 
+/** Call back after `ms`, or on the next turn of the event loop for 0, without keeping the process alive. */
+export type Schedule = (callback: () => void, ms: number) => () => void;
+
+/** Polls in a row before the event loop gets its turn, however busy the rings are. */
+const POLLS_PER_TURN = 64;
+
 /**
- * Keep a domain's kernel moving from this thread's event loop until `detach`. For asynchronous guests and the
- * host thread. The caller holds the event loop open (a ref'd port or handle); this wait never does.
+ * Keeps a domain's kernel moving from this thread's event loop, for asynchronous guests and the host thread. Polls run
+ * in a microtask, so that requests staged in one turn of a guest are published as one batch. The caller holds the event
+ * loop open (a ref'd port or handle); this wait never does.
  *
- * Polls run in a microtask, so that requests staged in one turn of a guest are published as one batch.
- *
- * @param schedule call back after `ms`, or at once for 0, without keeping the process alive; returns a cancel function
+ * @example
+ * const pump = new EventLoopPump(kernel, schedule, (error) => domain.crash(error));
+ * await program();
+ * pump.stop();
  */
-export function attachToEventLoop(
-  kernel: DomainKernel,
-  schedule: (callback: () => void, ms: number) => () => void,
-  onError: (error: unknown) => void,
-): { readonly detach: () => void } {
-  const { words, index } = kernel.hypercalls.doorbell;
-  let isAttached = true;
-  let isQueued = false;
-  let isWaiting = false;
-  let cancelTimer = () => {};
-  let timerAtMs = Number.POSITIVE_INFINITY;
+export class EventLoopPump {
+  private readonly kernel: DomainKernel;
+  private readonly schedule: Schedule;
+  private readonly onError: (error: unknown) => void;
+  private isRunning = true;
+  private isQueued = false;
+  private isParked = false;
+  private timerAtMs = Number.POSITIVE_INFINITY;
+  private cancelTimer = () => {};
+  private readonly run = () => this.turn();
 
-  const wake = () => {
-    if (isQueued || !isAttached) return;
-    isQueued = true;
-    void Promise.resolve().then(run);
-  };
-
-  const setTimer = () => {
-    const deadline = kernel.deadlineMs();
-    if (deadline === timerAtMs) return;
-    cancelTimer();
-    timerAtMs = deadline;
-    cancelTimer = () => {};
-    if (deadline === Number.POSITIVE_INFINITY) return;
-    cancelTimer = schedule(
-      () => {
-        timerAtMs = Number.POSITIVE_INFINITY;
-        wake();
-      },
-      Math.max(0, deadline - kernel.clock.nowMs()),
-    );
-  };
-
-  function park(seen: number): void {
-    if (isWaiting) return;
-    const result = Atomics.waitAsync(words, index, seen);
-    if (!result.async) {
-      wake();
-      return;
-    }
-    isWaiting = true;
-    void result.value.then(() => {
-      isWaiting = false;
-      wake();
-    });
+  /** Start pumping. `onError` gets what a machine threw; the pump has stopped then. */
+  constructor(kernel: DomainKernel, schedule: Schedule, onError: (error: unknown) => void) {
+    this.kernel = kernel;
+    this.schedule = schedule;
+    this.onError = onError;
+    kernel.onPollRequest = () => this.wake();
+    this.wake();
   }
 
-  function run(): void {
-    isQueued = false;
-    if (!isAttached) return;
-    try {
-      const seen = Atomics.load(words, index);
-      let budget = 64; // then the event loop gets its turn, however busy the rings are
-      while (kernel.poll() || kernel.arm()) {
-        budget -= 1;
-        if (budget === 0) {
-          isQueued = true;
-          schedule(run, 0);
-          return;
-        }
-      }
-      setTimer();
-      park(seen);
-    } catch (error) {
-      detach();
-      onError(error);
-    }
-  }
-
-  function detach(): void {
-    isAttached = false;
-    cancelTimer();
-    kernel.onPollRequest = () => {};
-    // Ends the pending waitAsync, which nothing else may ever wake.
+  /** Stop pumping; a parked wait is ended. */
+  stop(): void {
+    this.isRunning = false;
+    this.cancelTimer();
+    this.kernel.onPollRequest = () => {};
+    const { words, index } = this.kernel.hypercalls.doorbell;
     Atomics.notify(words, index);
   }
 
-  kernel.onPollRequest = wake;
-  wake();
-  return { detach };
+  private wake(): void {
+    if (this.isQueued || !this.isRunning) return;
+    this.isQueued = true;
+    void Promise.resolve().then(this.run);
+  }
+
+  private turn(): void {
+    this.isQueued = false;
+    if (!this.isRunning) return;
+    const { words, index } = this.kernel.hypercalls.doorbell;
+    try {
+      const seen = Atomics.load(words, index);
+      let budget = POLLS_PER_TURN;
+      while (this.kernel.poll() || this.kernel.arm()) {
+        budget -= 1;
+        if (budget > 0) continue;
+        this.isQueued = true;
+        this.schedule(this.run, 0);
+        return;
+      }
+      this.setTimer();
+      this.park(seen);
+    } catch (error) {
+      this.stop();
+      this.onError(error);
+    }
+  }
+
+  private park(seen: number): void {
+    if (this.isParked) return;
+    const { words, index } = this.kernel.hypercalls.doorbell;
+    const result = Atomics.waitAsync(words, index, seen);
+    if (!result.async) {
+      this.wake();
+      return;
+    }
+    this.isParked = true;
+    void result.value.then(() => {
+      this.isParked = false;
+      this.wake();
+    });
+  }
+
+  /** One timer for the earliest deadline; a finite timeout per waitAsync would hold memory until it fires. */
+  private setTimer(): void {
+    const deadline = this.kernel.deadlineMs();
+    if (deadline === this.timerAtMs) return;
+    this.cancelTimer();
+    this.cancelTimer = () => {};
+    this.timerAtMs = deadline;
+    if (deadline === Number.POSITIVE_INFINITY) return;
+    const onTime = () => {
+      this.timerAtMs = Number.POSITIVE_INFINITY;
+      this.wake();
+    };
+    this.cancelTimer = this.schedule(onTime, Math.max(1, deadline - this.kernel.clock.nowMs()));
+  }
 }
