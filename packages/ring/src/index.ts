@@ -36,3 +36,21 @@ export {
   u32,
   u64,
 } from './struct.ts';
+export { systemClock, systemTimer, type Timer, type TimerHandle } from './system-adapter.ts';
+export {
+  type Clock,
+  canThreadBlock,
+  poll,
+  SPIN_BURST,
+  spinBurst,
+  type WaitOutcome,
+  type WaitStrategy,
+} from './wait.ts';
+export {
+  type AsyncWaitOptions,
+  type AsyncWaitStrategy,
+  type DoorbellPort,
+  portDoorbell,
+  waitAsync,
+} from './wait-async.ts';
+export { BusySpin, busySpin, SpinThenWait, type SpinThenWaitOptions, spinThenWait } from './wait-blocking.ts';
