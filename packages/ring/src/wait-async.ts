@@ -191,8 +191,9 @@ export function waitAsync(options: AsyncWaitOptions = {}): AsyncWaitStrategy {
 /** The part of a MessagePort that a doorbell needs; Node's and a browser's both have it. */
 export interface DoorbellPort {
   postMessage(message: unknown): void;
-  onmessage: ((event: never) => void) | null;
-  ref?(): void;
+  on?(event: 'message', listener: () => void): unknown;
+  addEventListener?(event: 'message', listener: () => void): void;
+  start?(): void;
   unref?(): void;
 }
 
@@ -201,11 +202,14 @@ export interface DoorbellPort {
  * loop should treat wake-ups like all its other messages. Give each side one port of a MessageChannel. `wake` notifies
  * too, so that a peer which blocks on the word is woken as well.
  *
- * Takes over `port.onmessage`; the port is unreferenced, holding the process is the timer's part.
+ * Adds a `message` listener and starts the port; the port is unreferenced, holding the process is the timer's part.
  */
 export function portDoorbell(port: DoorbellPort, options: AsyncWaitOptions = {}): AsyncWaitStrategy {
   const waits = new AsyncWaits(options, false);
-  port.onmessage = () => waits.lookAtAll();
+  const look = (): void => waits.lookAtAll();
+  if (port.on !== undefined) port.on('message', look);
+  else port.addEventListener?.('message', look);
+  port.start?.();
   port.unref?.();
   return {
     name: 'port-doorbell',

@@ -185,7 +185,7 @@ for (const [method, expected] of [
 ] as const) {
   test(`waitAsync: ${method} decides whether a pending wait keeps the process alive`, (t) => {
     const code = `
-      import { waitAsync } from 'sharedarraybuffer-ring';
+      import { waitAsync } from '${import.meta.resolve('sharedarraybuffer-ring')}';
       import { Worker } from 'node:worker_threads';
       const w = new Int32Array(new SharedArrayBuffer(8));
       const strategy = waitAsync();
@@ -196,7 +196,7 @@ for (const [method, expected] of [
     const { stdout, status, stderr } = spawnSync(
       process.execPath,
       [...process.execArgv, '--input-type=module', '--eval', code],
-      { encoding: 'utf8', cwd: new URL('../..', import.meta.url), timeout: 30_000 },
+      { encoding: 'utf8', cwd: new URL('../../..', import.meta.url), timeout: 30_000 },
     );
     t.is(status, 0, stderr);
     t.is(stdout, expected);
