@@ -9,6 +9,14 @@ export {
   XENSTORE_PAGE,
 } from './byte-ring.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
+export { FixedConsumer } from './fixed-consumer.ts';
+export { FixedProducer } from './fixed-producer.ts';
+export {
+  createFixedRing,
+  type FixedRingEndOptions,
+  type FixedRingHandle,
+  type FixedRingOptions,
+} from './fixed-ring.ts';
 export { FrontRing, type RingOptions } from './front-ring.ts';
 export {
   distance,
@@ -19,6 +27,8 @@ export {
   type RingSnapshot,
   ringSlots,
 } from './ring-layout.ts';
+export { SharedMemory, type SharedMemoryHandle, type SharedMemoryKind } from './shared-memory.ts';
+export { SlotBuffer } from './slot-buffer.ts';
 export {
   type ArrayType,
   array,

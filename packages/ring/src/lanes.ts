@@ -1,0 +1,62 @@
+// Copies of small fixed sizes, lane by lane: for 8 to 256 bytes several times faster than `Uint8Array.set`.
+// hot path: bench cases oneway-8 to oneway-112
+//
+// Words (i32) are good on every engine. Lanes (BigInt64) are nearly twice as fast on V8, which moves them from element to
+// element without making a BigInt; JavaScriptCore allocates one each. Never Float64: it may rewrite NaN payloads.
+// The casts: indices are in range by construction, which the compiler cannot know.
+
+/** Copy `words` words, four at a time. */
+export function copyWords(from: Int32Array, fromWord: number, to: Int32Array, toWord: number, words: number): void {
+  let left = words;
+  let f = fromWord;
+  let t = toWord;
+  for (; left >= 4; left -= 4, f += 4, t += 4) {
+    to[t] = from[f] as number;
+    to[t + 1] = from[f + 1] as number;
+    to[t + 2] = from[f + 2] as number;
+    to[t + 3] = from[f + 3] as number;
+  }
+  for (; left > 0; left -= 1, f += 1, t += 1) to[t] = from[f] as number;
+}
+
+/** Copy `lanes` lanes of eight bytes, straight-line as far as possible. */
+export function copyLanes(
+  from: BigInt64Array,
+  fromLane: number,
+  to: BigInt64Array,
+  toLane: number,
+  lanes: number,
+): void {
+  let f = fromLane;
+  let t = toLane;
+  for (let left = lanes >> 3; left > 0; left -= 1, f += 8, t += 8) {
+    to[t] = from[f] as bigint;
+    to[t + 1] = from[f + 1] as bigint;
+    to[t + 2] = from[f + 2] as bigint;
+    to[t + 3] = from[f + 3] as bigint;
+    to[t + 4] = from[f + 4] as bigint;
+    to[t + 5] = from[f + 5] as bigint;
+    to[t + 6] = from[f + 6] as bigint;
+    to[t + 7] = from[f + 7] as bigint;
+  }
+  if ((lanes & 4) !== 0) {
+    to[t] = from[f] as bigint;
+    to[t + 1] = from[f + 1] as bigint;
+    to[t + 2] = from[f + 2] as bigint;
+    to[t + 3] = from[f + 3] as bigint;
+    f += 4;
+    t += 4;
+  }
+  if ((lanes & 2) !== 0) {
+    to[t] = from[f] as bigint;
+    to[t + 1] = from[f + 1] as bigint;
+    f += 2;
+    t += 2;
+  }
+  if ((lanes & 1) !== 0) to[t] = from[f] as bigint;
+}
+
+/** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. */
+export function prefersLanes(): boolean {
+  return /^Error\n {4}at /.test(new Error().stack ?? '');
+}
