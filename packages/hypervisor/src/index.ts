@@ -32,8 +32,35 @@ export {
   PAGE_SIZE,
   type RoutingId,
 } from './ids.ts';
+export { FAULT_REASON, FaultLog, type FaultRecord, FSTS_PFO, FSTS_PPF } from './iommu/fault-log.ts';
+export { InterruptRemap, type InterruptTarget, msiAddress } from './iommu/interrupt-remap.ts';
+export { INVALIDATION_TIMEOUT_MS, IoInvalidator, type LocalUnit } from './iommu/invalidation.ts';
+export { IoPageTables } from './iommu/io-page-tables.ts';
+export { clearContext, Iommu, Requester, releaseUnits, setContext } from './iommu/iommu.ts';
+export {
+  createIommuTables,
+  IO_READ,
+  IO_WRITE,
+  type IommuSize,
+  type IoSpace,
+  QUARANTINE_SPACE,
+} from './iommu/iommu-layout.ts';
 export type { Kernel } from './kernel.ts';
+export {
+  MSIX_BAR,
+  MSIX_CONTROL,
+  MSIX_PBA_OFFSET,
+  PCI,
+  PCI_COMMAND,
+  PCI_EXP_DEVCTL_FLR,
+  PCI_EXP_DEVSTA_TRPND,
+  type PciIdentity,
+} from './pci/config-space.ts';
+export { type DmaMemory, extentOffset } from './pci/dma-views.ts';
+export type { InterruptPorts } from './pci/msix.ts';
 export type { BusMaster, DeviceModel, Mmio, PciAccess, PciFunction } from './pci/pci-access.ts';
+export { FLR_DELAY_MS, PciBus, type PciBusOptions } from './pci/pci-bus.ts';
+export { createPciTable, formatRoutingId, PciPlatform, routingId } from './pci/pci-platform.ts';
 export type { Clock, Random, Stepped } from './stepped.ts';
 export type { DeviceClass, KeyValues, XenbusDevice, XenbusDriver } from './xenbus/xenbus-device.ts';
 export type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from './xenstore/client.ts';

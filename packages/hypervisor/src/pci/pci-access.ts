@@ -1,5 +1,6 @@
 // The two sides of a PCI function: what a native driver sees of it, and what a device model sees of the bus.
 import type { EvtchnPort, FrameNumber, RoutingId } from '../ids.ts';
+import type { PciIdentity } from './config-space.ts';
 
 /** Memory-mapped registers of one BAR. Plain calls where driver and device share a thread, exits where they do not. */
 export interface Mmio {
@@ -23,6 +24,8 @@ export interface PciFunction {
   bar(index: number): Mmio;
   /** Route MSI-X vector `vector` to a new event-channel port of this domain, through interrupt remapping. */
   bindVector(vector: number): EvtchnPort;
+  /** Hold back (true) or let through (false) a vector; one raised meanwhile fires on unmasking. */
+  maskVector(vector: number, isMasked: boolean): void;
 }
 
 /** What a domain can do with PCI. */
@@ -44,8 +47,8 @@ export interface BusMaster {
   translate(busPage: number, isWrite: boolean): FrameNumber | -1;
   /** The memory behind a frame that `translate` returned, as a cached 4096-byte view. */
   pageBytes(frame: FrameNumber): Uint8Array;
-  /** One view of `frames` consecutive frames of one extent; a fresh or cached view. */
-  runBytes(first: FrameNumber, frames: number): Uint8Array;
+  /** The whole extent that holds the frame, which starts at `extentOffset(frame)`: one view for any run, never made anew. */
+  extentBytes(frame: FrameNumber): Uint8Array;
   /** Raise MSI-X vector `vector`. */
   interrupt(vector: number): void;
 }
@@ -53,19 +56,15 @@ export interface BusMaster {
 /** A device model: the hardware behind one PCI function, stepped by exactly one thread. */
 export interface DeviceModel {
   /** Identity and capabilities for configuration space. */
-  readonly identity: {
-    readonly vendorId: number;
-    readonly deviceId: number;
-    readonly classCode: number;
-    readonly barBytes: readonly number[];
-    readonly vectors: number;
-  };
+  readonly identity: PciIdentity;
   /** A driver reads a register. */
   read32(bar: number, offset: number): number;
   /** A driver writes a register (a doorbell among them). */
   write32(bar: number, offset: number, value: number): void;
   /** Do bounded work: fetch commands, move data, complete. */
   poll(): boolean;
+  /** Whether requests are under way: "transactions pending" in configuration space. */
+  isBusy(): boolean;
   /** Whether asynchronous work (a flush off-thread) needs this thread's event loop. */
   needsEventLoop(): boolean;
   /** Clock time of the next timed work (latency model), or Infinity. */
