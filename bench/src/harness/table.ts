@@ -1,0 +1,65 @@
+// Results on a terminal: one table per case, ratios first.
+import { styleText } from './colour.ts';
+import type { DetailedRow } from './rows.ts';
+import { formatRatio, formatValue } from './units.ts';
+
+interface Line {
+  readonly subject: string;
+  readonly rows: DetailedRow[];
+}
+
+/** Draw the table of one case from its rows. */
+export function caseTable(title: string, rows: readonly DetailedRow[]): string {
+  const lines: Line[] = [];
+  for (const row of rows) {
+    const line = lines.find(({ subject }) => subject === row.row.subject);
+    if (line === undefined) lines.push({ subject: row.row.subject, rows: [row] });
+    else line.rows.push(row);
+  }
+  const own = (row: DetailedRow) => row.metric === undefined;
+  const baselines = [...new Set(rows.flatMap(({ row }) => (row.baseline === null ? [] : [row.baseline])))];
+  const metrics = [...new Set(rows.flatMap(({ metric }) => (metric === undefined ? [] : [metric])))];
+  const head = ['', ...baselines.map((name) => `/ ${name}`), 'median', 'min … max', 'n', ...metrics];
+  const body = lines.map(({ subject, rows: all }) => {
+    const first = all.find(own);
+    const ratios = baselines.map((name) => {
+      const found = all.find((row) => own(row) && row.row.baseline === name);
+      return found === undefined ? '' : found.row.ratio === null ? '–' : formatRatio(found.row.ratio);
+    });
+    const values = metrics.map((name) => {
+      const found = all.find((row) => row.metric === name)?.row;
+      return found?.median === null || found === undefined ? '' : formatValue(found.median, found.unit);
+    });
+    return [subject, ...ratios, ...measured(first), ...values];
+  });
+  return `${styleText('bold', title)}\n${grid(head, body)}\n`;
+}
+
+function measured(row: DetailedRow | undefined): string[] {
+  if (row === undefined) return ['', '', ''];
+  const { median, min, max, n, unit } = row.row;
+  if (median === null || min === null || max === null)
+    return [`not measured${row.missing === undefined ? '' : `: ${row.missing}`}`, '', ''];
+  return [
+    formatValue(median, unit),
+    `${formatValue(min, unit)} … ${formatValue(max, unit)}`,
+    `${n}${row.noisy ? '~' : ''}`,
+  ];
+}
+
+/** Columns of equal width: names to the left, figures to the right. */
+export function grid(head: readonly string[], body: readonly (readonly string[])[]): string {
+  const width = head.map((title, at) =>
+    Math.max(title.length, ...body.map((cells) => (isNote(cells[at]) ? 0 : (cells[at] ?? '').length))),
+  );
+  const draw = (cells: readonly string[]) =>
+    cells
+      .map((cell, at) => (at === 0 ? cell.padEnd(width[at] ?? 0) : isNote(cell) ? cell : cell.padStart(width[at] ?? 0)))
+      .join('  ')
+      .trimEnd();
+  return [styleText('dim', draw(head)), ...body.map(draw)].map((line) => `  ${line}`).join('\n');
+}
+
+function isNote(cell: string | undefined): boolean {
+  return cell?.startsWith('not measured') === true;
+}

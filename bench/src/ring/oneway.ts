@@ -1,0 +1,47 @@
+// One-way messages: how many a second, at five sizes.
+import type { CaseSpec, SubjectSpec } from '../harness/contract.ts';
+import type { OnewayParams } from './params.ts';
+
+/** Size, slots and batch of each case; rings stay within half a second-level cache. */
+const SIZES: readonly (readonly [bytes: number, slots: number, batch: number])[] = [
+  [8, 1024, 32],
+  [64, 1024, 32],
+  [112, 1024, 32],
+  [1024, 128, 8],
+  [16384, 16, 2],
+];
+
+const PEERS = ['native', 'postMessage', 'ringbuf.js'];
+
+/** The one-way cases. */
+export function onewayCases(): CaseSpec[] {
+  return SIZES.map(([bytes, slots, batch]) => {
+    const subject = (name: string, file: string, variant: string, baselines: readonly string[]): SubjectSpec => {
+      const params: OnewayParams = { bytes, slots, batch, variant };
+      return { name, run: { module: new URL(`./subjects/${file}.js`, import.meta.url).href, params }, baselines };
+    };
+    const native = (name: string, publishEvery: number, baselines: readonly string[]): SubjectSpec => ({
+      name,
+      run: { native: 'ring', args: ['oneway', String(bytes), String(slots), String(publishEvery)] },
+      baselines,
+    });
+    return {
+      name: `oneway-${bytes}`,
+      title: `One-way messages of ${bytes} B`,
+      unit: 'messages/s',
+      metrics: { 'cpu-front': 'ns', 'cpu-back': 'ns' },
+      group: 'oneway',
+      x: bytes,
+      trialMs: 2,
+      subjects: [
+        native('native', batch, []),
+        native('native-unbatched', 1, ['native']),
+        subject('ringbuf.js', 'ringbuf', 'single', PEERS.slice(0, 2)),
+        subject('ringbuf.js-batched', 'ringbuf', 'batched', PEERS.slice(0, 2)),
+        subject('postMessage', 'post-message', 'clone', PEERS.slice(0, 1)),
+        subject('postMessage-transfer', 'post-message', 'transfer', PEERS.slice(0, 1)),
+        subject('postMessage-batched', 'post-message', 'batched', PEERS.slice(0, 1)),
+      ],
+    };
+  });
+}

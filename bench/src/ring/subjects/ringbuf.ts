@@ -1,0 +1,80 @@
+// Baseline: one-way messages over ringbuf.js, the ring that most people find first. It only polls.
+//
+// Used singly: one push and one pop per message. Batched: the caller puts messages together and pushes, pops many at once.
+// Elements are 32-bit words: ringbuf.js copies element by element, so words are its faster form.
+import { RingBuffer } from 'ringbuf.js';
+import type { OpenSubject } from '../../harness/contract.ts';
+import { openPair, type PairDefinition } from '../../harness/pair.ts';
+import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
+
+// Its declarations name neither the constructor nor the instance consistently; the constructor is meant in both places.
+type StorageType = Parameters<typeof RingBuffer.getStorageForCapacity>[1];
+type ElementType = ConstructorParameters<typeof RingBuffer>[1];
+
+function attach(shared: SharedArrayBuffer): RingBuffer {
+  return new RingBuffer(shared, Int32Array as unknown as ElementType);
+}
+
+export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
+  share: ({ bytes, slots }) =>
+    RingBuffer.getStorageForCapacity((bytes >> 2) * slots, Int32Array as unknown as StorageType),
+
+  front: (shared, { bytes, batch, variant }) => {
+    const ring = attach(shared);
+    const words = bytes >> 2;
+    const count = preparedCount(bytes);
+    const prepared = new Int32Array(preparedMessages(bytes, new ArrayBuffer(count * bytes)).buffer);
+    const messages = Array.from({ length: count }, (_, i) => prepared.slice(i * words, (i + 1) * words));
+    const message = (i: number) => messages[i & (count - 1)] as Int32Array; // the mask keeps it in range
+    const staging = new Int32Array(batch * words);
+    return (operations) => {
+      let checksum = 0;
+      if (variant === 'batched') {
+        for (let i = 0; i < operations; ) {
+          let staged = 0;
+          for (; staged < batch && i < operations; staged++, i++) {
+            const next = message(i);
+            staging.set(next, staged * words);
+            checksum = (checksum + (next[0] ?? 0) + (next[words - 1] ?? 0)) | 0;
+          }
+          let pushed = 0;
+          while (pushed < staged * words) pushed += ring.push(staging, staged * words - pushed, pushed);
+        }
+      } else {
+        for (let i = 0; i < operations; i++) {
+          const next = message(i);
+          checksum = (checksum + (next[0] ?? 0) + (next[words - 1] ?? 0)) | 0;
+          while (ring.availableWrite() < words);
+          ring.push(next, words);
+        }
+      }
+      return { checksum };
+    };
+  },
+
+  back: (shared, { bytes, batch, variant }) => {
+    const ring = attach(shared);
+    const words = bytes >> 2;
+    const copy = new Int32Array(words * (variant === 'batched' ? batch : 1));
+    return (operations) => {
+      let checksum = 0;
+      for (let received = 0; received < operations; ) {
+        const wanted = Math.min(copy.length, (operations - received) * words);
+        let popped = 0;
+        // Whole messages only: what is there, up to the batch.
+        while (popped < words || popped % words !== 0)
+          popped += ring.pop(copy, popped === 0 ? wanted : words - (popped % words), popped);
+        for (let from = 0; from < popped; from += words) {
+          checksum = (checksum + (copy[from] ?? 0) + (copy[from + words - 1] ?? 0)) | 0;
+        }
+        received += popped / words;
+      }
+      return { checksum };
+    };
+  },
+};
+
+/** Open the subject. */
+export function open(params: OnewayParams): Promise<OpenSubject> {
+  return openPair(import.meta.url, pair, params);
+}
