@@ -28,22 +28,27 @@ int roundTrip(bool blocking) {
     word.store(word.load(std::memory_order_relaxed) + 1, std::memory_order_seq_cst);
     if (blocking) futexWake(word);
   };
+  auto once = [=] {
+    const uint32_t seen = lines->back.value.load(std::memory_order_relaxed);
+    ring(lines->there.value);
+    await(lines->back.value, seen, blocking);
+  };
   return serve({[=](uint32_t count) {
-                  std::vector<double> times(count);
-                  const double from = nowNs();
-                  double at = from;
-                  for (uint32_t i = 0; i < count; i++) {
-                    const uint32_t seen = lines->back.value.load(std::memory_order_relaxed);
-                    ring(lines->there.value);
-                    await(lines->back.value, seen, blocking);
+                  // Half of them timed one by one, for the percentiles; half without a clock in between, for the mean.
+                  const uint32_t timed = (count + 1) / 2;
+                  std::vector<double> times(timed);
+                  double at = nowNs();
+                  for (uint32_t i = 0; i < timed; i++) {
+                    once();
                     const double now = nowNs();
                     times[i] = now - at;
                     at = now;
                   }
-                  const double mean = (at - from) / count;
+                  for (uint32_t i = timed; i < count; i++) once();
+                  const double mean = (nowNs() - at) / std::max(1u, count - timed);
                   std::sort(times.begin(), times.end());
-                  Measure measure{times[count / 2], ""};
-                  addMetric(measure, "p99", times[std::min(count - 1, count * 99 / 100)]);
+                  Measure measure{times[timed / 2], ""};
+                  addMetric(measure, "p99", times[std::min(timed - 1, timed * 99 / 100)]);
                   addMetric(measure, "mean", mean);
                   return measure;
                 },

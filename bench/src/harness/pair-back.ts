@@ -4,7 +4,7 @@ import type { Params } from './contract.ts';
 import { threadCpuNs } from './cpu-time.ts';
 import { type BackData, type BackReport, monotonicNs, PAIR_WORDS, type PairDefinition } from './pair.ts';
 
-const { module, control, shared, params } = workerData as BackData; // written by openPair
+const { module, control, shared, params, doorbell } = workerData as BackData; // written by openPair
 const words = new Int32Array(control);
 const port = parentPort;
 if (port === null) throw new Error('pair-back runs in a worker only');
@@ -19,6 +19,7 @@ const back = pair.back(shared, params, {
   listen: (next) => {
     listener = next;
   },
+  doorbell,
 });
 port.postMessage({ pairReady: true });
 
@@ -36,3 +37,4 @@ for (let trial = 0; ; trial = (trial + 1) | 0) {
   port.postMessage({ pairReport: report });
 }
 port.close();
+doorbell.close();

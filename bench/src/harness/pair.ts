@@ -2,7 +2,7 @@
 //
 // The time of a trial goes from the moment both are running to the end of the later half. Between trials the back sleeps.
 import process from 'node:process';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { OpenSubject, Params, Trial } from './contract.ts';
 import { threadCpuNs } from './cpu-time.ts';
 
@@ -35,6 +35,8 @@ export interface PairPort {
   post(message: unknown, transfer?: readonly ArrayBuffer[]): void;
   /** Take what the other half posts. */
   listen(listener: (message: unknown) => void): void;
+  /** A port of its own between the two halves, for doorbells. */
+  readonly doorbell: MessagePort;
 }
 
 /** Words of the control buffer: trial number, operations, ready. */
@@ -48,6 +50,7 @@ export interface BackData {
   readonly control: SharedArrayBuffer;
   readonly shared: unknown;
   readonly params: Params;
+  readonly doorbell: MessagePort;
 }
 
 /** What the worker posts after each trial. */
@@ -65,8 +68,12 @@ export async function openPair<P extends Params, Shared>(
   const shared = definition.share(params);
   const control = new SharedArrayBuffer(12);
   const words = new Int32Array(control);
-  const data: BackData = { module, control, shared, params };
-  const worker = new Worker(new URL('./pair-back.js', import.meta.url), { workerData: data });
+  const doorbell = new MessageChannel();
+  const data: BackData = { module, control, shared, params, doorbell: doorbell.port2 };
+  const worker = new Worker(new URL('./pair-back.js', import.meta.url), {
+    workerData: data,
+    transferList: [doorbell.port2],
+  });
   let report: ((report: BackReport) => void) | undefined;
   let fail: ((error: Error) => void) | undefined;
   let listener: (message: unknown) => void = () => undefined;
@@ -84,6 +91,7 @@ export async function openPair<P extends Params, Shared>(
     listen: (next) => {
       listener = next;
     },
+    doorbell: doorbell.port1,
   });
   let trials = 0;
 
@@ -122,6 +130,7 @@ export async function openPair<P extends Params, Shared>(
       words[OPERATIONS] = 0;
       Atomics.store(words, START, trials + 1);
       Atomics.notify(words, START);
+      doorbell.port1.close();
       await worker.terminate();
     },
   };

@@ -13,6 +13,10 @@ export interface OnewayParams extends Readonly<Record<string, string | number | 
 export interface PipelinedParams extends Readonly<Record<string, string | number | boolean>> {
   readonly depth: number;
   readonly wait: string;
+  /** Time each request by itself (a round trip), instead of all together. */
+  readonly timed: boolean;
+  /** Which peer, for the modules that hold several. */
+  readonly peer: string;
 }
 
 /** Bytes of a request in the pipelined cases: a blkif slot. */

@@ -11,16 +11,21 @@ import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts
 type StorageType = Parameters<typeof RingBuffer.getStorageForCapacity>[1];
 type ElementType = ConstructorParameters<typeof RingBuffer>[1];
 
-function attach(shared: SharedArrayBuffer): RingBuffer {
+/** Attach to a ring of 32-bit words. */
+export function attachRingbuf(shared: SharedArrayBuffer): RingBuffer {
   return new RingBuffer(shared, Int32Array as unknown as ElementType);
 }
 
+/** Storage for a ring of `words` 32-bit words. */
+export function ringbufStorage(words: number): SharedArrayBuffer {
+  return RingBuffer.getStorageForCapacity(words, Int32Array as unknown as StorageType);
+}
+
 export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
-  share: ({ bytes, slots }) =>
-    RingBuffer.getStorageForCapacity((bytes >> 2) * slots, Int32Array as unknown as StorageType),
+  share: ({ bytes, slots }) => ringbufStorage((bytes >> 2) * slots),
 
   front: (shared, { bytes, batch, variant }) => {
-    const ring = attach(shared);
+    const ring = attachRingbuf(shared);
     const words = bytes >> 2;
     const count = preparedCount(bytes);
     const prepared = new Int32Array(preparedMessages(bytes, new ArrayBuffer(count * bytes)).buffer);
@@ -53,7 +58,7 @@ export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
   },
 
   back: (shared, { bytes, batch, variant }) => {
-    const ring = attach(shared);
+    const ring = attachRingbuf(shared);
     const words = bytes >> 2;
     const copy = new Int32Array(words * (variant === 'batched' ? batch : 1));
     return (operations) => {

@@ -1,0 +1,268 @@
+// Requests and responses over the Xen ring: 112-byte slots, 28 words written and summed, a 16-byte response, up to `depth`
+// in flight, batches of 32: step by step what bench/native/ring/pipelined.cc does. `depth` 1 is a round trip.
+import { BackRing, FrontRing, initRing, type WaitStrategy } from 'sharedarraybuffer-ring';
+import type { OpenSubject } from '../../harness/contract.ts';
+import { type HalfReport, openPair, type PairDefinition, type PairPort } from '../../harness/pair.ts';
+import { type PipelinedParams, REQUEST_BATCH, REQUEST_BYTES } from '../params.ts';
+import { timeAsyncRoundTrips, timeRoundTrips } from '../round-trips.ts';
+import { isAsync, strategyOf } from '../waiting.ts';
+
+/** Eight pages hold 256 slots. */
+const REGION_BYTES = 8 * 4096;
+/** Doorbell words, each on its own cache lines: what an event channel is. */
+const FRONT_BELL = 0;
+const BACK_BELL = 32;
+/** Word of the ring's header that the other end moves: `req_prod` for the back end, `rsp_prod` for the front end. */
+const REQ_PROD = 0;
+const RSP_PROD = 2;
+
+interface Shared {
+  readonly region: SharedArrayBuffer;
+  readonly bells: SharedArrayBuffer;
+}
+
+/** What both ends do alike: wait for the other one, and wake it. */
+class Waiting {
+  notifications = 0;
+  readonly strategy: WaitStrategy;
+  private readonly header: Int32Array;
+  private readonly bells: Int32Array;
+
+  constructor(shared: Shared, wait: string, port: PairPort) {
+    this.strategy = strategyOf(wait, port.doorbell);
+    this.header = new Int32Array(shared.region, 0, 4);
+    this.bells = new Int32Array(shared.bells);
+  }
+
+  knock(bell: number): void {
+    this.notifications += 1;
+    Atomics.add(this.bells, bell, 1);
+    this.strategy.wake(this.bells, bell);
+  }
+
+  /** Wait until `prod` leaves `seen`: spin, sample the bell, ask for an event and look again, sleep. */
+  wait(prod: number, seen: number, bell: number, finalCheck: () => boolean): void {
+    if (this.strategy.spin(this.header, prod, seen) || !this.strategy.needsArming) return;
+    const sampled = Atomics.load(this.bells, bell);
+    if (!finalCheck()) this.strategy.wait(this.bells, bell, sampled, Number.POSITIVE_INFINITY);
+  }
+
+  async waitAsync(bell: number, finalCheck: () => boolean): Promise<void> {
+    const sampled = Atomics.load(this.bells, bell);
+    if (!finalCheck()) await this.strategy.waitAsync(this.bells, bell, sampled, Number.POSITIVE_INFINITY);
+  }
+
+  seen(prod: number): number {
+    return this.header[prod] ?? 0;
+  }
+}
+
+/** The front end's work between two waits. */
+class Front {
+  readonly waiting: Waiting;
+  readonly ring: FrontRing;
+  private readonly depth: number;
+  checksum = 0;
+  answered = 0;
+  private staged = 0;
+  readonly finalCheck = () => this.ring.finalCheck();
+
+  constructor(shared: Shared, params: PipelinedParams, port: PairPort) {
+    this.waiting = new Waiting(shared, params.wait, port);
+    this.ring = new FrontRing(new Uint8Array(shared.region), REQUEST_BYTES);
+    this.depth = params.depth;
+  }
+
+  reset(): void {
+    this.checksum = 0;
+    this.answered = 0;
+    this.staged = 0;
+    this.waiting.notifications = 0;
+  }
+
+  /** Stage what the depth allows and publish it, in batches. */
+  stage(operations: number): void {
+    const { ring } = this;
+    let unpushed = 0;
+    while (this.staged < operations && ring.outstanding < this.depth) {
+      writeRequest(ring.view, ring.stageRequest(), this.staged);
+      this.staged += 1;
+      unpushed += 1;
+      if (unpushed === REQUEST_BATCH) {
+        this.push();
+        unpushed = 0;
+      }
+    }
+    if (unpushed > 0) this.push();
+  }
+
+  /** Take the responses that are there; false if there are none. */
+  consume(): boolean {
+    const { ring } = this;
+    if (ring.availableResponses() <= 0) return false;
+    while (ring.takeResponse()) {
+      const response = ring.response;
+      this.checksum = (this.checksum + response.getInt32(0, true) + response.getInt32(4, true)) | 0;
+      this.answered += 1;
+    }
+    return true;
+  }
+
+  /** Run `operations` requests to their responses, waiting on this thread. */
+  run(operations: number): void {
+    const end = this.answered + operations;
+    const staged = this.staged + operations;
+    while (this.answered < end) {
+      this.stage(staged);
+      const seen = this.waiting.seen(RSP_PROD);
+      if (!this.consume()) this.waiting.wait(RSP_PROD, seen, FRONT_BELL, this.finalCheck);
+    }
+  }
+
+  /** The same on the event loop. */
+  async runAsync(operations: number): Promise<void> {
+    const end = this.answered + operations;
+    const staged = this.staged + operations;
+    while (this.answered < end) {
+      this.stage(staged);
+      if (!this.consume()) await this.waiting.waitAsync(FRONT_BELL, this.finalCheck);
+    }
+  }
+
+  private push(): void {
+    if (this.ring.pushRequests() && this.waiting.strategy.needsArming) this.waiting.knock(BACK_BELL);
+  }
+}
+
+/** The back end's work between two waits. */
+class Back {
+  readonly waiting: Waiting;
+  readonly ring: BackRing;
+  served = 0;
+  readonly finalCheck = () => this.ring.finalCheck();
+
+  constructor(shared: Shared, params: PipelinedParams, port: PairPort) {
+    this.waiting = new Waiting(shared, params.wait, port);
+    this.ring = new BackRing(new Uint8Array(shared.region), REQUEST_BYTES);
+  }
+
+  reset(): void {
+    this.served = 0;
+    this.waiting.notifications = 0;
+  }
+
+  /** Answer the requests that are there; false if there are none. */
+  serve(): boolean {
+    const { ring } = this;
+    if (ring.availableRequests() <= 0) return false;
+    let unpushed = 0;
+    while (ring.takeRequest()) {
+      const id = ring.request.getInt32(0, true);
+      const sum = sumRequest(ring.request);
+      writeResponse(ring.view, ring.stageResponse(), id, sum);
+      this.served += 1;
+      unpushed += 1;
+      if (unpushed === REQUEST_BATCH) {
+        this.push();
+        unpushed = 0;
+      }
+    }
+    if (unpushed > 0) this.push();
+    return true;
+  }
+
+  /** Serve `operations` requests, waiting on this thread. */
+  run(operations: number): void {
+    while (this.served < operations) {
+      const seen = this.waiting.seen(REQ_PROD);
+      if (!this.serve()) this.waiting.wait(REQ_PROD, seen, BACK_BELL, this.finalCheck);
+    }
+  }
+
+  /** The same on the event loop. */
+  async runAsync(operations: number): Promise<void> {
+    while (this.served < operations) {
+      if (!this.serve()) await this.waiting.waitAsync(BACK_BELL, this.finalCheck);
+    }
+  }
+
+  private push(): void {
+    if (this.ring.pushResponses() && this.waiting.strategy.needsArming) this.waiting.knock(FRONT_BELL);
+  }
+}
+
+function writeRequest(view: DataView, at: number, id: number): void {
+  for (let w = 0; w < REQUEST_BYTES / 4; w += 4) {
+    view.setInt32(at + w * 4, id + w, true);
+    view.setInt32(at + w * 4 + 4, id + w + 1, true);
+    view.setInt32(at + w * 4 + 8, id + w + 2, true);
+    view.setInt32(at + w * 4 + 12, id + w + 3, true);
+  }
+}
+
+function sumRequest(request: DataView): number {
+  let sum = 0;
+  for (let at = 0; at < REQUEST_BYTES; at += 16) {
+    sum = (sum + request.getInt32(at, true) + request.getInt32(at + 4, true)) | 0;
+    sum = (sum + request.getInt32(at + 8, true) + request.getInt32(at + 12, true)) | 0;
+  }
+  return sum;
+}
+
+function writeResponse(view: DataView, at: number, id: number, sum: number): void {
+  view.setInt32(at, id, true);
+  view.setInt32(at + 4, sum, true);
+  view.setInt32(at + 8, 0, true);
+  view.setInt32(at + 12, 0, true);
+}
+
+/** What the responses of one trial add up to, so that a lost or wrong one shows. */
+function expected(operations: number): number {
+  const words = REQUEST_BYTES / 4;
+  let sum = 0;
+  for (let id = 0; id < operations; id++) sum = (sum + id + words * id + (words * (words - 1)) / 2) | 0;
+  return sum;
+}
+
+export const pair: PairDefinition<PipelinedParams, Shared> = {
+  share: () => {
+    const region = new SharedArrayBuffer(REGION_BYTES);
+    initRing(new Uint8Array(region));
+    return { region, bells: new SharedArrayBuffer(256) };
+  },
+
+  front: (shared, params, port) => {
+    const front = new Front(shared, params, port);
+    const runTrial = (operations: number): HalfReport | Promise<HalfReport> => {
+      if (isAsync(params.wait)) {
+        return params.depth === 1
+          ? timeAsyncRoundTrips(operations, () => front.runAsync(1))
+          : front.runAsync(operations).then(() => ({}));
+      }
+      if (params.depth === 1 && params.timed) return timeRoundTrips(operations, () => front.run(1));
+      front.run(operations);
+      return {};
+    };
+    return async (operations) => {
+      front.reset();
+      const report = await runTrial(operations);
+      if (front.checksum !== expected(operations)) throw new Error('The responses do not add up');
+      return { ...report, metrics: { ...report.metrics, notifications: front.waiting.notifications / operations } };
+    };
+  },
+
+  back: (shared, params, port) => {
+    const back = new Back(shared, params, port);
+    return async (operations) => {
+      back.reset();
+      if (isAsync(params.wait)) await back.runAsync(operations);
+      else back.run(operations);
+      return { metrics: { notifications: back.waiting.notifications / operations } };
+    };
+  },
+};
+
+/** Open the subject. */
+export function open(params: PipelinedParams): Promise<OpenSubject> {
+  return openPair(import.meta.url, pair, params);
+}
