@@ -46,6 +46,18 @@ inline void futexWake(std::atomic<uint32_t>& word) {
   syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
+/// Keep the calling thread on its core (0: front, 1: back), as the driver asks in SPLITRING_BENCH_CPUS.
+inline void pinThread(int half) {
+  const char* cores = getenv("SPLITRING_BENCH_CPUS");
+  if (cores == nullptr) return;
+  if (half == 1) cores = strchr(cores, ',');
+  if (cores == nullptr) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(atoi(cores + half), &set);
+  sched_setaffinity(0, sizeof set, &set);
+}
+
 /// What one trial measured; `extra` holds further JSON members of "metrics", each with its leading comma.
 struct Measure {
   double value = 0;
@@ -70,6 +82,7 @@ inline int serve(const Subject& subject) {
   static uint32_t operations = 0;
   static double backCpuNs = 0;
   std::thread back([&subject] {
+    pinThread(1);
     for (uint32_t trial = 0;; trial++) {
       while (start.load(std::memory_order_acquire) == trial) futexWait(start, trial);
       if (operations == 0) return;
@@ -80,6 +93,7 @@ inline int serve(const Subject& subject) {
       done.store(trial + 1, std::memory_order_release);
     }
   });
+  pinThread(0);
   char line[128];
   for (uint32_t trial = 1; fgets(line, sizeof line, stdin); trial++) {
     operations = static_cast<uint32_t>(strtoul(line + strcspn(line, " "), nullptr, 10));

@@ -1,8 +1,16 @@
 // The worker of a pair: sleeps until a trial starts, runs the back half, reports.
 import { parentPort, workerData } from 'node:worker_threads';
+import { threadId } from './affinity.ts';
 import type { Params } from './contract.ts';
 import { threadCpuNs } from './cpu-time.ts';
-import { type BackData, type BackReport, monotonicNs, PAIR_WORDS, type PairDefinition } from './pair.ts';
+import {
+  type BackData,
+  type BackReady,
+  type BackReport,
+  monotonicNs,
+  PAIR_WORDS,
+  type PairDefinition,
+} from './pair.ts';
 
 const { module, control, shared, params, doorbell } = workerData as BackData; // written by openPair
 const words = new Int32Array(control);
@@ -21,7 +29,8 @@ const back = pair.back(shared, params, {
   },
   doorbell,
 });
-port.postMessage({ pairReady: true });
+const ready: BackReady = { pairReady: { thread: threadId() } };
+port.postMessage(ready);
 
 for (let trial = 0; ; trial = (trial + 1) | 0) {
   Atomics.wait(words, PAIR_WORDS.START, trial);

@@ -3,6 +3,7 @@
 // The time of a trial goes from the moment both are running to the end of the later half. Between trials the back sleeps.
 import process from 'node:process';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { pinThread, threadId } from './affinity.ts';
 import type { OpenSubject, Params, Trial } from './contract.ts';
 import { threadCpuNs } from './cpu-time.ts';
 
@@ -59,6 +60,11 @@ export interface BackReport extends HalfReport {
   readonly cpuNs: number | undefined;
 }
 
+/** What the worker posts first. */
+export interface BackReady {
+  readonly pairReady: { readonly thread: number | undefined };
+}
+
 /** Open a pair as a subject. `module` is the URL of the module that exports the definition as `pair`. */
 export async function openPair<P extends Params, Shared>(
   module: string,
@@ -78,14 +84,16 @@ export async function openPair<P extends Params, Shared>(
   let fail: ((error: Error) => void) | undefined;
   let listener: (message: unknown) => void = () => undefined;
   worker.on('error', (error: Error) => fail?.(error));
-  worker.on('message', (message: { pairReport?: BackReport; pairReady?: boolean; data?: unknown }) => {
+  worker.on('message', (message: { pairReport?: BackReport; data?: unknown }) => {
     if (message.pairReport !== undefined) report?.(message.pairReport);
     else if (message.data !== undefined) listener(message.data);
   });
-  await new Promise<void>((resolve, reject) => {
+  const backThread = await new Promise<number | undefined>((resolve, reject) => {
     fail = reject;
-    worker.once('message', () => resolve());
+    worker.once('message', (ready: BackReady) => resolve(ready.pairReady.thread));
   });
+  pinThread(backThread, 1);
+  pinThread(threadId(), 0);
   const front = definition.front(shared, params, {
     post: (message, transfer = []) => worker.postMessage({ data: message }, transfer as ArrayBuffer[]),
     listen: (next) => {

@@ -3,9 +3,11 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { CPUS_VARIABLE, twoCores } from './affinity.ts';
 import type { SubjectSpec, Trial } from './contract.ts';
 import { nativeProgram } from './native.ts';
 
+const CORES = twoCores();
 const MAIN = fileURLToPath(new URL('./subject-main.js', import.meta.url));
 
 /** A trial as its process reports it; the driver adds how long the whole exchange took. */
@@ -26,7 +28,8 @@ export class SubjectProcess {
   readonly #exited: Promise<void>;
 
   private constructor(command: string, args: readonly string[]) {
-    this.#child = spawn(command, args, { stdio: 'pipe' });
+    const env = CORES === undefined ? process.env : { ...process.env, [CPUS_VARIABLE]: CORES };
+    this.#child = spawn(command, args, { stdio: 'pipe', env });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000);
     });
