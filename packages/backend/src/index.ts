@@ -1,1 +1,14 @@
-export {};
+export {
+  Bridge,
+  type BridgeCounters,
+  type BridgeLink,
+  type BridgeOptions,
+  type BridgePort,
+  type LinkOptions,
+  VERDICT,
+  type Verdict,
+} from './net/bridge.ts';
+export type { Frame, FramePage } from './net/frame.ts';
+export type { NetSchedulerOptions } from './net/net-scheduler.ts';
+export type { Vif } from './net/vif.ts';
+export type { VifCounters } from './net/vif-counters.ts';

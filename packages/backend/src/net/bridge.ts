@@ -1,0 +1,272 @@
+// hot path: bench net
+// A learning Ethernet bridge: frames go to the port where their destination was last seen, to all ports otherwise.
+import type { Clock, Stepped } from '@splitring/hypervisor';
+import type { Frame } from './frame.ts';
+import { MacTable } from './mac-table.ts';
+
+/** What became of a frame that a port was asked to take, or that a bridge was asked to forward. */
+export const VERDICT = {
+  /** It is delivered (or, for a group, offered to everyone). */
+  taken: 1,
+  /** The receiver has no room now: keep the frame and ask again. */
+  held: 0,
+  /** It is dropped, and counted where it was. */
+  dropped: -1,
+} as const;
+/** One of the values of {@link VERDICT}. */
+export type Verdict = (typeof VERDICT)[keyof typeof VERDICT];
+
+/** Something that frames can be sent to: a guest's card, an uplink. */
+export interface BridgePort {
+  /** Name for people. */
+  readonly name: string;
+  /**
+   * Take a frame, copying what it needs before it returns.
+   * @param canWait false when nobody will ask again: queue it or drop it, but do not answer `held`
+   */
+  receive(frame: Frame, canWait: boolean): Verdict;
+}
+
+/** What happened at one port of a bridge. `framesIn` equals the sum of `forwarded`, `flooded` and the `drop…` counters. */
+export interface BridgeCounters {
+  /** Frames that came from the port. */
+  framesIn: number;
+  /** … and went to one other port. */
+  forwarded: number;
+  /** … and were offered to all other ports. */
+  flooded: number;
+  /** … and stayed here: the destination is on the same port. */
+  dropSamePort: number;
+  /** … and came with a source address that is not the port's own. */
+  dropSpoofed: number;
+  /** … and were refused by the destination port. */
+  dropRefused: number;
+  /** … and waited too long for room at the destination. */
+  dropTimeout: number;
+  /** Copies of flooded frames delivered to this port. */
+  floodCopies: number;
+  /** Copies of flooded frames that this port did not take. */
+  floodMissed: number;
+}
+
+/** How a port is attached. */
+export interface LinkOptions {
+  /** Accept only this source address: its first four bytes as a little-endian int32, and its last two. */
+  readonly onlySource?: { readonly low: number; readonly high: number };
+}
+
+/** How a bridge behaves. */
+export interface BridgeOptions {
+  /** Forget an address that was silent for so long, in milliseconds; 300 000 by default. */
+  readonly ageingMs?: number;
+}
+
+const DEFAULT_AGEING_MS = 300_000;
+
+/**
+ * One port's attachment to a bridge. It remembers its last source and destination: a stream of frames between two
+ * addresses never looks into the table.
+ */
+export class BridgeLink {
+  /** The port itself. */
+  readonly port: BridgePort;
+  /** What happened here. */
+  readonly counters: BridgeCounters;
+  private readonly bridge: Bridge;
+  private readonly index: number;
+  private readonly onlySource: { readonly low: number; readonly high: number } | undefined;
+  private generation: number;
+  private sourceWord1: number;
+  private sourceWord2: number;
+  private destWord0: number;
+  private destWord1: number;
+  private dest: BridgeLink | undefined;
+  private framesAtSweep: number;
+
+  /** Made by {@link Bridge.attach}. */
+  constructor(bridge: Bridge, port: BridgePort, index: number, options: LinkOptions) {
+    this.bridge = bridge;
+    this.port = port;
+    this.index = index;
+    this.onlySource = options.onlySource;
+    this.counters = createBridgeCounters();
+    this.generation = -1;
+    this.sourceWord1 = 0;
+    this.sourceWord2 = 0;
+    this.destWord0 = 0;
+    this.destWord1 = 0;
+    this.dest = undefined;
+    this.framesAtSweep = 0;
+  }
+
+  /** Forward a frame that came from this port. `held`: nothing is counted yet, ask again with the same frame. */
+  forward(frame: Frame): Verdict {
+    if (
+      this.generation !== this.bridge.table.generation ||
+      this.sourceWord2 !== frame.word2 ||
+      (this.sourceWord1 ^ frame.word1) >>> 16 !== 0
+    ) {
+      if (!this.learn(frame)) return VERDICT.dropped;
+    }
+    if ((frame.word0 & 1) !== 0) return this.bridge.flood(frame, this);
+    if (this.destWord0 !== frame.word0 || ((this.destWord1 ^ frame.word1) & 0xffff) !== 0 || this.dest === undefined) {
+      this.destWord0 = frame.word0;
+      this.destWord1 = frame.word1;
+      this.dest = this.bridge.lookup(frame);
+      if (this.dest === undefined) return this.bridge.flood(frame, this);
+    }
+    const { dest, counters } = this;
+    if (dest === this) {
+      counters.framesIn += 1;
+      counters.dropSamePort += 1;
+      return VERDICT.dropped;
+    }
+    const verdict = dest.port.receive(frame, true);
+    if (verdict === VERDICT.held) return verdict;
+    counters.framesIn += 1;
+    if (verdict === VERDICT.taken) counters.forwarded += 1;
+    else counters.dropRefused += 1;
+    return verdict;
+  }
+
+  /** Give up on a frame that `forward` kept answering `held` for. */
+  abandon(): void {
+    this.counters.framesIn += 1;
+    this.counters.dropTimeout += 1;
+  }
+
+  /** Leave the bridge. Idempotent. */
+  detach(): void {
+    this.bridge.remove(this.index, this);
+  }
+
+  /** Bridge only: note that this port's current source is alive, if it sent anything since the last sweep. */
+  refresh(nowMs: number): void {
+    if (this.framesAtSweep === this.counters.framesIn || this.generation < 0) return;
+    this.framesAtSweep = this.counters.framesIn;
+    this.bridge.table.learn(sourceLow(this.sourceWord1, this.sourceWord2), this.sourceWord2 >>> 16, this.index, nowMs);
+  }
+
+  /** Check and learn a source other than the last one. @returns false if this port may not use it */
+  private learn(frame: Frame): boolean {
+    const low = sourceLow(frame.word1, frame.word2);
+    const high = frame.word2 >>> 16;
+    const only = this.onlySource;
+    if (only !== undefined && (only.low !== low || only.high !== high)) {
+      this.counters.framesIn += 1;
+      this.counters.dropSpoofed += 1;
+      return false;
+    }
+    const isGroup = ((frame.word1 >>> 16) & 1) !== 0; // a group can be no source: forwarded, never learned
+    if (!isGroup) this.bridge.table.learn(low, high, this.index, this.bridge.nowMs());
+    this.generation = this.bridge.table.generation;
+    this.sourceWord1 = frame.word1;
+    this.sourceWord2 = frame.word2;
+    this.dest = undefined;
+    return true;
+  }
+}
+
+/** The source's first four bytes from the two words that they straddle. */
+function sourceLow(word1: number, word2: number): number {
+  return (word1 >>> 16) | (word2 << 16);
+}
+
+/**
+ * A bridge of any number of ports.
+ *
+ * @example
+ * const bridge = new Bridge('lan0', clock);
+ * const link = bridge.attach(port);
+ * link.forward(frame);
+ */
+export class Bridge implements Stepped {
+  /** Name in the configuration. */
+  readonly name: string;
+  /** Learned addresses; private to the bridge and its links. */
+  readonly table = new MacTable();
+  readonly #clock: Clock;
+  readonly #ageingMs: number;
+  readonly #links: (BridgeLink | undefined)[] = [];
+  #nextSweepMs: number;
+
+  /** A bridge without ports. */
+  constructor(name: string, clock: Clock, options: BridgeOptions = {}) {
+    this.name = name;
+    this.#clock = clock;
+    this.#ageingMs = options.ageingMs ?? DEFAULT_AGEING_MS;
+    this.#nextSweepMs = clock.nowMs() + this.#ageingMs / 2;
+  }
+
+  /** Ports now attached. */
+  get links(): readonly BridgeLink[] {
+    return this.#links.filter((link) => link !== undefined);
+  }
+
+  /** Attach a port. */
+  attach(port: BridgePort, options: LinkOptions = {}): BridgeLink {
+    const free = this.#links.indexOf(undefined);
+    const index = free < 0 ? this.#links.length : free;
+    const link = new BridgeLink(this, port, index, options);
+    this.#links[index] = link;
+    return link;
+  }
+
+  /** Link only: leave. */
+  remove(index: number, link: BridgeLink): void {
+    if (this.#links[index] !== link) return;
+    this.#links[index] = undefined;
+    this.table.forgetPort(index);
+    this.table.generation += 1; // remembered destinations must look again even if nothing was learned
+  }
+
+  /** Link only: where the destination was last seen. */
+  lookup(frame: Frame): BridgeLink | undefined {
+    const index = this.table.find(frame.word0, frame.word1 & 0xffff);
+    return index < 0 ? undefined : this.#links[index];
+  }
+
+  /** Link only: offer a frame to everyone but its sender. */
+  flood(frame: Frame, from: BridgeLink): Verdict {
+    from.counters.framesIn += 1;
+    from.counters.flooded += 1;
+    for (const link of this.#links) {
+      if (link === undefined || link === from) continue;
+      if (link.port.receive(frame, false) === VERDICT.taken) link.counters.floodCopies += 1;
+      else link.counters.floodMissed += 1;
+    }
+    return VERDICT.taken;
+  }
+
+  /** Link only: the time. */
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  poll(): boolean {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs < this.#nextSweepMs) return false;
+    this.#nextSweepMs = nowMs + this.#ageingMs / 2;
+    for (const link of this.#links) link?.refresh(nowMs);
+    this.table.expire(nowMs - this.#ageingMs);
+    return false;
+  }
+
+  deadlineMs(): number {
+    return this.table.entries > 0 ? this.#nextSweepMs : Number.POSITIVE_INFINITY;
+  }
+}
+
+function createBridgeCounters(): BridgeCounters {
+  return {
+    framesIn: 0,
+    forwarded: 0,
+    flooded: 0,
+    dropSamePort: 0,
+    dropSpoofed: 0,
+    dropRefused: 0,
+    dropTimeout: 0,
+    floodCopies: 0,
+    floodMissed: 0,
+  };
+}

@@ -1,0 +1,107 @@
+// hot path: bench net
+// One frame on its way through the driver domain: where its bytes lie, and the header that was read once.
+import { ETHERNET_HEADER_BYTES, XEN_NETIF_GSO_TYPE_NONE } from '@splitring/hypervisor/io';
+
+/** Bytes of a frame somewhere in memory, with the views that copying needs. */
+export interface FramePage {
+  /** The memory that the fragment lies in. */
+  readonly bytes: Uint8Array;
+  /** The same memory, for headers at any alignment. */
+  readonly view: DataView;
+  /** Bytes `start … start + length` as a view. */
+  slice(start: number, lengthBytes: number): Uint8Array;
+}
+
+/** Most fragments in one frame: slots that a packet may have, and the first. */
+export const MAX_FRAGMENTS = 21;
+
+/**
+ * A frame as a list of fragments, reused for the next. The two addresses were read once, into `word0 … word2`, and are
+ * written from there at the destination: the sender may rewrite its page meanwhile, and still reaches nobody else.
+ */
+export class Frame {
+  /** Whole length in bytes. */
+  lengthBytes = 0;
+  /** Fragments in use. */
+  fragments = 0;
+  /** Memory of each fragment. */
+  readonly pages: FramePage[] = [];
+  /** Start of each fragment in its memory. */
+  readonly offsets = new Int32Array(MAX_FRAGMENTS);
+  /** Bytes of each fragment. */
+  readonly lengths = new Int32Array(MAX_FRAGMENTS);
+  /** Bytes 0–3: the destination's first four. */
+  word0 = 0;
+  /** Bytes 4–7: the destination's last two, the source's first two. */
+  word1 = 0;
+  /** Bytes 8–11: the source's last four. */
+  word2 = 0;
+  /** Bytes 12–13 as they lie in memory (little-endian read): EtherType or length. */
+  rawType = 0;
+  /** The transport checksum holds only the pseudo-header sum. */
+  isChecksumBlank = false;
+  /** Checksums need not be verified. */
+  isValidated = false;
+  /** XEN_NETIF_GSO_TYPE_*. */
+  gsoType: number = XEN_NETIF_GSO_TYPE_NONE;
+  /** Segment size (MSS) in bytes, 0 without segmentation. */
+  gsoSizeBytes = 0;
+  private readonly head = new Uint8Array(ETHERNET_HEADER_BYTES);
+  private readonly headView = new DataView(this.head.buffer);
+
+  /** Begin a new frame. */
+  reset(): void {
+    this.lengthBytes = 0;
+    this.fragments = 0;
+    this.isChecksumBlank = false;
+    this.isValidated = false;
+    this.gsoType = XEN_NETIF_GSO_TYPE_NONE;
+    this.gsoSizeBytes = 0;
+  }
+
+  /** Add a fragment of at least one byte; at most MAX_FRAGMENTS. */
+  append(page: FramePage, offset: number, lengthBytes: number): void {
+    const index = this.fragments;
+    this.pages[index] = page;
+    this.offsets[index] = offset;
+    this.lengths[index] = lengthBytes;
+    this.fragments = index + 1;
+    this.lengthBytes += lengthBytes;
+  }
+
+  /** Whether the destination is a group (broadcast or multicast). */
+  get isGroup(): boolean {
+    return (this.word0 & 1) !== 0; // the first byte on the wire is the lowest
+  }
+
+  /** Read the Ethernet header, once, wherever its bytes lie. @returns false if the frame is shorter */
+  readHeader(): boolean {
+    if (this.lengthBytes < ETHERNET_HEADER_BYTES) return false;
+    const first = this.lengths[0] as number; // a frame has a fragment
+    let view: DataView;
+    let at = 0;
+    if (first >= ETHERNET_HEADER_BYTES) {
+      view = (this.pages[0] as FramePage).view;
+      at = this.offsets[0] as number;
+    } else {
+      this.gatherHead();
+      view = this.headView;
+    }
+    this.word0 = view.getInt32(at, true);
+    this.word1 = view.getInt32(at + 4, true);
+    this.word2 = view.getInt32(at + 8, true);
+    this.rawType = view.getUint16(at + 12, true);
+    return true;
+  }
+
+  /** Copy the first bytes of a header that is spread over fragments into private memory (XSA-423). */
+  private gatherHead(): void {
+    let filled = 0;
+    for (let i = 0; i < this.fragments && filled < ETHERNET_HEADER_BYTES; i += 1) {
+      const wanted = Math.min(this.lengths[i] as number, ETHERNET_HEADER_BYTES - filled);
+      const from = this.offsets[i] as number;
+      this.head.set((this.pages[i] as FramePage).bytes.subarray(from, from + wanted), filled);
+      filled += wanted;
+    }
+  }
+}

@@ -1,0 +1,142 @@
+// hot path: bench net
+// The pages of one front end as the back end sees them: mapped once and kept, or mapped for one frame and let go.
+import {
+  type DomId,
+  type FrameNumber,
+  GNTMAP_host_map,
+  GNTMAP_readonly,
+  GNTST,
+  type GrantHandle,
+  type GrantRef,
+  type Hypercalls,
+  type MapOp,
+  type UnmapOp,
+} from '@splitring/hypervisor';
+
+/** One mapped page; the views are made once. */
+export class MappedPage {
+  /** The page's 4096 bytes. */
+  readonly bytes: Uint8Array;
+  /** The same, for headers at any alignment. */
+  readonly view: DataView;
+  /** Undoes the mapping. */
+  readonly handle: GrantHandle;
+  private startByte: number;
+  private endByte: number;
+  private part: Uint8Array;
+
+  /** Wrap the memory of a mapping. */
+  constructor(bytes: Uint8Array, handle: GrantHandle) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.handle = handle;
+    this.startByte = 0;
+    this.endByte = bytes.byteLength;
+    this.part = bytes;
+  }
+
+  /** Bytes `start … start + length` as a view; the last one is kept, because frames of a stream look alike. */
+  slice(start: number, lengthBytes: number): Uint8Array {
+    const end = start + lengthBytes;
+    if (this.startByte !== start || this.endByte !== end) {
+      this.part = this.bytes.subarray(start, end);
+      this.startByte = start;
+      this.endByte = end;
+    }
+    return this.part;
+  }
+}
+
+/** References above this are never kept mapped: no grant table is larger. */
+const MAX_KEPT_REF = 32768;
+
+/**
+ * Mappings of one front end's pages by grant reference.
+ *
+ * A front end that says `feature-persistent` reuses its grants, so a mapping is kept until the connection ends, up to
+ * `maxKept` of them; all others end with the frame they were made for.
+ */
+export class MappedPages {
+  private readonly hypercalls: Hypercalls;
+  private readonly dom: DomId;
+  private readonly flags: number;
+  private readonly maxKept: number;
+  private kept: (MappedPage | undefined)[];
+  private keptCount: number;
+  private passing: MappedPage[];
+  private readonly mapOps: MapOp[];
+
+  /** `isReadonly`: map for reading. `maxKept`: 0 for front ends that do not reuse grants. */
+  constructor(hypercalls: Hypercalls, dom: DomId, options: { readonly isReadonly: boolean; readonly maxKept: number }) {
+    this.hypercalls = hypercalls;
+    this.dom = dom;
+    this.flags = options.isReadonly ? GNTMAP_host_map | GNTMAP_readonly : GNTMAP_host_map;
+    this.maxKept = options.maxKept;
+    this.kept = [];
+    this.keptCount = 0;
+    this.passing = [];
+    this.mapOps = [createMapOp(dom)];
+  }
+
+  /** How many mappings are held now. */
+  get heldCount(): number {
+    return this.keptCount + this.passing.length;
+  }
+
+  /** The page behind `ref`, mapped if it is not yet. @returns undefined if the front end did not grant it like that */
+  page(ref: number): MappedPage | undefined {
+    const known = ref < this.kept.length ? this.kept[ref] : undefined;
+    return known ?? this.map(ref);
+  }
+
+  /** End the mappings that were made for this frame only. */
+  releasePassing(): void {
+    if (this.passing.length === 0) return;
+    this.unmap(this.passing);
+    this.passing = [];
+  }
+
+  /** End all mappings. Idempotent. */
+  close(): void {
+    this.releasePassing();
+    this.unmap(this.kept.filter((page) => page !== undefined));
+    this.kept = [];
+    this.keptCount = 0;
+  }
+
+  private map(ref: number): MappedPage | undefined {
+    const op = this.mapOps[0] as MapOp; // made in the constructor
+    op.dom = this.dom;
+    op.ref = ref as GrantRef; // a number of the peer's: the hypervisor judges it
+    op.flags = this.flags;
+    this.hypercalls.mapGrants(this.mapOps);
+    if (op.status !== GNTST.okay) return undefined;
+    const page = new MappedPage(this.hypercalls.mappedBytes(op.handle), op.handle);
+    if (this.keptCount >= this.maxKept || ref >= MAX_KEPT_REF) {
+      this.passing.push(page);
+      return page;
+    }
+    while (this.kept.length <= ref) this.kept.push(undefined); // stays a packed array
+    this.kept[ref] = page;
+    this.keptCount += 1;
+    return page;
+  }
+
+  private unmap(pages: readonly MappedPage[]): void {
+    if (pages.length === 0) return;
+    const ops = pages.map((page): UnmapOp => ({ handle: page.handle, flags: GNTMAP_host_map, status: GNTST.okay }));
+    this.hypercalls.unmapGrants(ops);
+  }
+}
+
+function createMapOp(dom: DomId): MapOp {
+  // Brands for fields that the hypervisor fills in.
+  return {
+    dom,
+    ref: 0 as GrantRef,
+    flags: 0,
+    status: GNTST.okay,
+    handle: 0 as GrantHandle,
+    frame: 0 as FrameNumber,
+  };
+}

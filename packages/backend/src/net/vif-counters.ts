@@ -1,0 +1,47 @@
+// What a network back end counts for one guest's card.
+
+/** Counters of one virtual interface; tx and rx are named from the guest's side. */
+export interface VifCounters {
+  /** Frames that the guest sent and the bridge took. */
+  txFrames: number;
+  /** Their bytes. */
+  txBytes: number;
+  /** Packets refused: malformed, too short, unreachable pages. */
+  txErrors: number;
+  /** Packets that the bridge dropped; its counters say why. */
+  txDropped: number;
+  /** Frames delivered to the guest. */
+  rxFrames: number;
+  /** Their bytes. */
+  rxBytes: number;
+  /** Frames that found no room at the guest and could not wait. */
+  rxNoRoom: number;
+  /** Frames larger or otherwise unlike what the guest can receive. */
+  rxUnsuitable: number;
+  /** Frames that met a receive buffer which could not be mapped. */
+  rxErrors: number;
+  /** Frames for a guest that was not connected. */
+  rxNoCarrier: number;
+  /** Times that a frame had to wait for room at its destination. */
+  holds: number;
+  /** Events sent to the guest. */
+  notifications: number;
+}
+
+/** A fresh set, all zero. */
+export function createVifCounters(): VifCounters {
+  return {
+    txFrames: 0,
+    txBytes: 0,
+    txErrors: 0,
+    txDropped: 0,
+    rxFrames: 0,
+    rxBytes: 0,
+    rxNoRoom: 0,
+    rxUnsuitable: 0,
+    rxErrors: 0,
+    rxNoCarrier: 0,
+    holds: 0,
+    notifications: 0,
+  };
+}

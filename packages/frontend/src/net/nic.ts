@@ -1,0 +1,226 @@
+// hot path: bench net
+// The network card that a guest program holds. It stays the same object while its back end comes and goes.
+import type { Kernel, Stepped } from '@splitring/hypervisor';
+import { ETHERNET_HEADER_BYTES, XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
+import type { ProtocolError } from 'sharedarraybuffer-ring';
+import { createNicCounters, type NicCounters } from './net-counters.ts';
+import type { NicQueue } from './nic-queue.ts';
+import type { RxFrame } from './rx-frame.ts';
+import type { TxOffload } from './tx-queue.ts';
+
+/** Frames handed to `onFrame` in one poll and queue, so that one busy card cannot hold the thread. */
+const RX_BUDGET = 128;
+
+/**
+ * A virtual network card.
+ *
+ * Sending copies the frame into pages that the back end can read; `send` answers false while there is no room, and
+ * `whenWritable` tells when to go on. Receiving is by handler (`onFrame`), by polling (`receive`) or by waiting
+ * (`whenReadable`); frames that nobody takes stay in the ring and hold their senders back.
+ *
+ * @example
+ * nic.onFrame = (frame) => console.log(frame.lengthBytes);
+ * while (!nic.send(bytes)) await nic.whenWritable();
+ */
+export class Nic implements Stepped {
+  /** The device's number in its guest. */
+  readonly id: string;
+  /** What was sent and received so far. */
+  readonly counters: NicCounters = createNicCounters();
+  /** Handler of every received frame; the frame is only valid inside the call. */
+  onFrame: ((frame: RxFrame) => void) | undefined = undefined;
+  /** Called when the link goes up or down. */
+  onLink: ((isUp: boolean) => void) | undefined = undefined;
+  /** Own Ethernet address as the toolstack assigned it; zero until it is known. */
+  macAddress: Uint8Array<ArrayBuffer> = new Uint8Array(6);
+  /** Largest payload of a frame on this network, in bytes, without the Ethernet header. */
+  mtuBytes = 1500;
+  private readonly kernel: Kernel;
+  private queues: readonly NicQueue[] = [];
+  private isUp = false;
+  private isPollRequested = false;
+  private failure: ProtocolError | undefined = undefined;
+  private readonly onBroken: () => void;
+  private readonly writeWaiters: (() => void)[] = [];
+  private readonly readWaiters: (() => void)[] = [];
+
+  /** A card without a back end yet; the front-end driver connects it. `onBroken` tells it of a protocol breach. */
+  constructor(kernel: Kernel, id: string, onBroken: () => void) {
+    this.kernel = kernel;
+    this.id = id;
+    this.onBroken = onBroken;
+  }
+
+  /** Whether the back end is connected and its carrier on. */
+  get isLinkUp(): boolean {
+    return this.isUp;
+  }
+
+  /** Why the connection broke, if it did; the driver reports it and closes. */
+  get brokenBy(): ProtocolError | undefined {
+    return this.failure;
+  }
+
+  /** Slots (pages) that can be filled now, over all queues. */
+  get freeSlots(): number {
+    let free = 0;
+    for (const queue of this.queues) free += queue.tx.freeSlots;
+    return free;
+  }
+
+  /**
+   * Send a frame: Ethernet header first, 14 to 65535 bytes. Its bytes are copied before this returns.
+   *
+   * Frames are published eight at a time, and at the end of the turn.
+   * @returns false while there is no room or no link: wait with `whenWritable`, or drop the frame
+   * @throws RangeError for a length outside those limits
+   */
+  send(frame: Uint8Array, offload?: TxOffload): boolean {
+    if (frame.length < ETHERNET_HEADER_BYTES || frame.length > XEN_NETIF_MAX_TX_SIZE) refuseLength(frame.length);
+    const queue = this.queues.length === 1 ? this.queues[0] : this.pickQueue(frame);
+    if (queue === undefined || !this.isUp) {
+      this.counters.txFull += 1;
+      return false;
+    }
+    const isSent = queue.tx.send(frame, offload);
+    if (!this.isPollRequested) {
+      this.isPollRequested = true;
+      this.kernel.requestPoll();
+    }
+    return isSent;
+  }
+
+  /** Send `frames[from …]` in order until one does not fit. @returns how many were sent */
+  sendBatch(frames: readonly Uint8Array[], from = 0): number {
+    let index = from;
+    for (; index < frames.length; index += 1) {
+      if (!this.send(frames[index] as Uint8Array)) break; // in range
+    }
+    return index - from;
+  }
+
+  /** Publish frames that still wait for their batch. */
+  flush(): void {
+    for (const queue of this.queues) queue.tx.flush();
+  }
+
+  /** Take one received frame as a private copy, for programs that poll. Not to be mixed with `onFrame`. */
+  receive(): Uint8Array<ArrayBuffer> | undefined {
+    for (const queue of this.queues) {
+      if (!queue.rx.take()) continue;
+      const copy = queue.rx.frame.toBytes();
+      queue.rx.recycle();
+      if (!this.isPollRequested) {
+        this.isPollRequested = true;
+        this.kernel.requestPoll();
+      }
+      return copy;
+    }
+    return undefined;
+  }
+
+  /** Resolve as soon as a frame can be sent: at once if one can be now. */
+  whenWritable(): Promise<void> {
+    if (this.isUp && this.freeSlots > 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.writeWaiters.push(resolve);
+      this.kernel.requestPoll();
+    });
+  }
+
+  /** Resolve as soon as a frame waits in the ring: at once if one does now. */
+  whenReadable(): Promise<void> {
+    if (this.hasFrames()) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.readWaiters.push(resolve);
+      this.kernel.requestPoll();
+    });
+  }
+
+  /** Driver only: go live with these queues. */
+  connect(queues: readonly NicQueue[]): void {
+    this.queues = queues;
+    this.failure = undefined;
+  }
+
+  /** Driver only: the carrier as the back end's state implies it. */
+  setLink(isUp: boolean): void {
+    if (this.isUp === isUp) return;
+    this.isUp = isUp;
+    this.onLink?.(isUp);
+  }
+
+  /** Driver only: lose the back end. Frames that it had not answered count as aborted. */
+  disconnect(): void {
+    this.setLink(false);
+    for (const queue of this.queues) this.counters.txAborted += queue.release();
+    this.queues = [];
+  }
+
+  poll(): boolean {
+    this.isPollRequested = false;
+    let hasWorked = false;
+    for (const queue of this.queues) {
+      if (this.pollQueue(queue)) hasWorked = true;
+      if (this.failure !== undefined) break; // the driver has released the queues
+    }
+    return hasWorked;
+  }
+
+  arm(): boolean {
+    let hasWork = false;
+    for (const queue of this.queues) {
+      if (queue.broken !== undefined) continue;
+      // Frames that nobody is there to take are no reason to stay awake.
+      const wantsFrames = this.onFrame !== undefined || this.readWaiters.length > 0;
+      if (wantsFrames && queue.rx.arm()) hasWork = true;
+      if (queue.tx.outstanding > 0 && queue.tx.freeSlots < TX_LOW_SLOTS && queue.tx.arm()) hasWork = true;
+    }
+    return hasWork;
+  }
+
+  private pollQueue(queue: NicQueue): boolean {
+    let hasWorked = queue.tx.reap() || queue.tx.hasStaged;
+    if (this.onFrame !== undefined) {
+      for (let count = 0; count < RX_BUDGET && queue.rx.take(); count += 1) {
+        this.onFrame(queue.rx.frame);
+        queue.rx.recycle();
+        hasWorked = true;
+      }
+    }
+    queue.rx.flush();
+    if (this.writeWaiters.length > 0 && this.isUp && queue.tx.freeSlots > 0) wake(this.writeWaiters);
+    if (this.readWaiters.length > 0 && queue.rx.hasFrames) wake(this.readWaiters);
+    queue.tx.flush();
+    if (queue.broken !== undefined && this.failure === undefined) {
+      this.failure = queue.broken;
+      this.onBroken();
+    }
+    return hasWorked;
+  }
+
+  private hasFrames(): boolean {
+    for (const queue of this.queues) if (queue.rx.hasFrames) return true;
+    return false;
+  }
+
+  /** Spread flows over queues by their addresses, so that one flow keeps its order. */
+  private pickQueue(frame: Uint8Array): NicQueue | undefined {
+    let hash = 0;
+    for (let i = 0; i < 12; i += 1) hash = (Math.imul(hash, 31) + (frame[i] as number)) | 0; // in range: checked length
+    return this.queues[(hash >>> 0) % this.queues.length];
+  }
+}
+
+/** Fewer free slots than the largest frame needs: then answers are waited for. */
+const TX_LOW_SLOTS = 20;
+
+function wake(waiters: (() => void)[]): void {
+  for (const resolve of waiters.splice(0)) resolve();
+}
+
+function refuseLength(lengthBytes: number): never {
+  throw new RangeError(
+    `Cannot send a frame of ${lengthBytes} bytes: not ${ETHERNET_HEADER_BYTES} to ${XEN_NETIF_MAX_TX_SIZE}`,
+  );
+}

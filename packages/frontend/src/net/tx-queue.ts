@@ -1,0 +1,253 @@
+// hot path: bench net, cases 1500-*, 64-*, gso-*
+// The transmit half of one netfront queue: frames go into granted pages, slots onto the ring, answers are checked.
+import type { Hypercalls } from '@splitring/hypervisor';
+import {
+  NETIF_RSP_DROPPED,
+  NETIF_RSP_NULL,
+  NETIF_RSP_OKAY,
+  NETIF_TX_SLOT_BYTES,
+  NETTXF_csum_blank,
+  NETTXF_data_validated,
+  NETTXF_extra_info,
+  NETTXF_more_data,
+  netifExtraGso,
+  netifTxRequest,
+  netifTxResponse,
+  XEN_NETIF_EXTRA_TYPE,
+} from '@splitring/hypervisor/io';
+import { FrontRing, initRing, ProtocolError } from 'sharedarraybuffer-ring';
+import { GRANTED_PAGE_BYTES, GrantedPages } from './granted-pages.ts';
+import type { NicCounters } from './net-counters.ts';
+import type { QueueWiring } from './queue-wiring.ts';
+
+/** What the sender leaves for later to compute. */
+export interface TxOffload {
+  /** The transport checksum field holds only the pseudo-header sum. */
+  readonly isChecksumBlank?: boolean;
+  /** Segment size (MSS) in bytes of a large TCP frame; implies a blank checksum. */
+  readonly gsoSizeBytes?: number;
+  /** XEN_NETIF_GSO_TYPE_* of that frame. */
+  readonly gsoType?: number;
+}
+
+/** Frames staged before they are published without waiting for the end of the turn. */
+const PUBLISH_BATCH = 8;
+/** States of an id. */
+const ID_FREE = 0;
+const ID_LATER_SLOT = 1;
+const ID_FIRST_SLOT = 2;
+
+/**
+ * One transmit queue. `id` of a slot is the index of the page that holds its bytes; free ids wait in a circle, so that a
+ * frame of many pages mostly gets consecutive ones, which the back end copies in one go.
+ */
+export class NetTxQueue {
+  /** The ring page and the pages for data. */
+  readonly ringPages: GrantedPages;
+  /** Set when the back end broke the protocol. */
+  broken: ProtocolError | undefined;
+  private readonly hypercalls: Hypercalls;
+  private readonly counters: NicCounters;
+  private readonly ring: FrontRing;
+  private readonly data: GrantedPages;
+  private readonly idState: Uint8Array;
+  private readonly freeIds: Int32Array;
+  private readonly mask: number;
+  private readonly wiring: QueueWiring;
+  private freeHead: number;
+  private freeTail: number;
+  private staged: number;
+  private extrasInFlight: number;
+  private framesInFlight: number;
+
+  /** Allocate and grant the ring and as many pages as it has slots. @throws HypercallError */
+  constructor(hypercalls: Hypercalls, wiring: QueueWiring, counters: NicCounters) {
+    this.hypercalls = hypercalls;
+    this.counters = counters;
+    this.wiring = wiring;
+    this.ringPages = new GrantedPages(hypercalls, wiring.peer, 1, false);
+    initRing(this.ringPages.bytes);
+    this.ring = new FrontRing(this.ringPages.bytes, NETIF_TX_SLOT_BYTES, { name: `${wiring.name} tx` });
+    const slots = this.ring.slots;
+    try {
+      this.data = new GrantedPages(hypercalls, wiring.peer, slots, true);
+    } catch (error) {
+      this.ringPages.release();
+      throw error;
+    }
+    this.broken = undefined;
+    this.idState = new Uint8Array(slots);
+    this.freeIds = Int32Array.from({ length: slots }, (_, id) => id);
+    this.mask = slots - 1;
+    this.freeHead = 0;
+    this.freeTail = slots;
+    this.staged = 0;
+    this.extrasInFlight = 0;
+    this.framesInFlight = 0;
+  }
+
+  /** Slots that can be filled now. */
+  get freeSlots(): number {
+    return Math.min(this.ring.freeSlots, (this.freeTail - this.freeHead) | 0);
+  }
+
+  /** Whether slots wait to be published. */
+  get hasStaged(): boolean {
+    return this.staged > 0;
+  }
+
+  /** Unanswered slots. */
+  get outstanding(): number {
+    return this.ring.outstanding;
+  }
+
+  /**
+   * Copy a frame into granted pages and stage its slots; every eighth frame publishes the batch.
+   * @returns false if there is no room: nothing was changed
+   */
+  send(frame: Uint8Array, offload: TxOffload | undefined): boolean {
+    const lengthBytes = frame.length;
+    const hasGso = offload?.gsoSizeBytes !== undefined;
+    const pages = (lengthBytes + GRANTED_PAGE_BYTES - 1) >>> 12;
+    const slots = hasGso ? pages + 1 : pages;
+    if (this.freeSlots < slots) {
+      this.reap();
+      if (this.freeSlots < slots || this.broken !== undefined) {
+        this.counters.txFull += 1;
+        return false;
+      }
+    }
+    let flags = 0;
+    if (offload !== undefined && (hasGso || offload.isChecksumBlank === true)) {
+      flags = NETTXF_csum_blank | NETTXF_data_validated;
+    }
+    if (pages === 1 && !hasGso) {
+      const id = this.takeId(ID_FIRST_SLOT);
+      this.data.bytes.set(frame, id << 12);
+      this.stage(id, 0, flags, lengthBytes);
+    } else {
+      this.stageChain(frame, offload, pages, flags);
+    }
+    this.counters.txFrames += 1;
+    this.counters.txBytes += lengthBytes;
+    this.framesInFlight += 1;
+    this.staged += 1;
+    if (this.staged >= PUBLISH_BATCH) this.flush();
+    return true;
+  }
+
+  /** Publish what is staged; one notification at most. */
+  flush(): void {
+    if (this.staged === 0) return;
+    this.staged = 0;
+    if (this.ring.pushRequests()) {
+      this.counters.notifications += 1;
+      this.hypercalls.notify(this.wiring.txPort);
+    }
+  }
+
+  /** Take the answers that are there. @returns whether there were any */
+  reap(): boolean {
+    const count = this.ring.availableResponses();
+    if (count === 0) return false;
+    if (count < 0) {
+      this.broken ??= this.ring.broken;
+      return false;
+    }
+    while (this.ring.takeResponse()) {
+      const status = netifTxResponse.get.status(this.ring.response, 0);
+      if (status === NETIF_RSP_NULL) this.finishExtra();
+      else this.finishSlot(netifTxResponse.get.id(this.ring.response, 0), status);
+      if (this.broken !== undefined) return false;
+    }
+    return true;
+  }
+
+  /** Ask for a notification once half of what is outstanding is answered. @returns true if it already is */
+  arm(): boolean {
+    return this.ring.armAt(Math.max(1, this.ring.outstanding >>> 1));
+  }
+
+  /** Release ring and pages. @returns frames lost unanswered */
+  release(): number {
+    this.ringPages.release();
+    this.data.release();
+    return this.framesInFlight;
+  }
+
+  private takeId(state: number): number {
+    const id = this.freeIds[this.freeHead & this.mask] as number; // the index is masked
+    this.freeHead = (this.freeHead + 1) | 0;
+    this.idState[id] = state;
+    return id;
+  }
+
+  private stage(id: number, offset: number, flags: number, sizeBytes: number): void {
+    const at = this.ring.stageRequest();
+    const view = this.ring.view;
+    netifTxRequest.set.gref(view, at, this.data.refs[id] as number); // ids index the pages
+    netifTxRequest.set.offset(view, at, offset);
+    netifTxRequest.set.flags(view, at, flags);
+    netifTxRequest.set.id(view, at, id);
+    netifTxRequest.set.size(view, at, sizeBytes);
+  }
+
+  /** Stage a frame of several slots: the first carries the total, extra info follows it, then the other pages. */
+  private stageChain(frame: Uint8Array, offload: TxOffload | undefined, pages: number, firstFlags: number): void {
+    let flags = firstFlags;
+    if (pages > 1) flags |= NETTXF_more_data;
+    const gsoSize = offload?.gsoSizeBytes;
+    if (gsoSize !== undefined) flags |= NETTXF_extra_info;
+    for (let page = 0; page < pages; page += 1) {
+      const id = this.takeId(page === 0 ? ID_FIRST_SLOT : ID_LATER_SLOT);
+      const from = page * GRANTED_PAGE_BYTES;
+      const part = frame.subarray(from, from + GRANTED_PAGE_BYTES);
+      this.data.bytes.set(part, id << 12);
+      if (page === 0) {
+        this.stage(id, 0, flags, frame.length);
+        if (gsoSize !== undefined) this.stageGso(gsoSize, offload?.gsoType ?? 0);
+      } else {
+        this.stage(id, 0, page + 1 < pages ? NETTXF_more_data : 0, part.length);
+      }
+    }
+  }
+
+  private stageGso(sizeBytes: number, gsoType: number): void {
+    const at = this.ring.stageRequest();
+    const view = this.ring.view;
+    netifTxRequest.clear(view, at); // the slot is longer than the extra info
+    netifExtraGso.set.type(view, at, XEN_NETIF_EXTRA_TYPE.gso);
+    netifExtraGso.set.size(view, at, sizeBytes);
+    netifExtraGso.set.gsoType(view, at, gsoType);
+    this.extrasInFlight += 1;
+  }
+
+  private finishExtra(): void {
+    if (this.extrasInFlight === 0) this.breakOff('status', NETIF_RSP_NULL, 0);
+    else this.extrasInFlight -= 1;
+  }
+
+  private finishSlot(id: number, status: number): void {
+    const state = id > this.mask ? ID_FREE : (this.idState[id] as number); // in range
+    if (state === ID_FREE) {
+      this.breakOff('id', id, this.mask);
+      return;
+    }
+    this.idState[id] = ID_FREE;
+    this.freeIds[this.freeTail & this.mask] = id;
+    this.freeTail = (this.freeTail + 1) | 0;
+    if (state !== ID_FIRST_SLOT) return; // all slots of a frame get the same status: count it once
+    this.framesInFlight -= 1;
+    if (status === NETIF_RSP_OKAY) this.counters.txOkay += 1;
+    else if (status === NETIF_RSP_DROPPED) this.counters.txDropped += 1;
+    else this.counters.txErrors += 1;
+  }
+
+  private breakOff(field: string, value: number, limit: number): void {
+    this.broken = new ProtocolError(
+      'NET_RESPONSE_INVALID',
+      `Cannot use ${this.wiring.name} tx: response has ${field} ${value}, limit ${limit}`,
+      { ring: this.wiring.name, field, value, limit },
+    );
+  }
+}

@@ -1,0 +1,108 @@
+// Guests on a bridge, wired without a xenstore: for tests of the network data path.
+import { type DomId, type EvtchnPort, GNTMAP_host_map, type GrantRef } from '@splitring/hypervisor';
+import { Bridge, type BridgeOptions, type LinkOptions } from '../../packages/backend/src/net/bridge.ts';
+import { NetScheduler, type NetSchedulerOptions } from '../../packages/backend/src/net/net-scheduler.ts';
+import { Vif, type VifAbilities } from '../../packages/backend/src/net/vif.ts';
+import { VifQueue } from '../../packages/backend/src/net/vif-queue.ts';
+import { Nic } from '../../packages/frontend/src/net/nic.ts';
+import { NicQueue } from '../../packages/frontend/src/net/nic-queue.ts';
+import { type FakeDomain, FakeMachine } from './fake-machine.ts';
+
+/** One guest and its card at both ends. */
+export interface LabGuest {
+  readonly domain: FakeDomain;
+  readonly nic: Nic;
+  readonly vif: Vif;
+  readonly mac: Uint8Array;
+}
+
+/** How a guest is wired. */
+export interface LabGuestOptions {
+  readonly queues?: number;
+  readonly hasSplitChannels?: boolean;
+  readonly isPersistent?: boolean;
+  readonly abilities?: VifAbilities;
+  readonly link?: LinkOptions;
+}
+
+const DRIVER = 1;
+
+/** A driver domain with one bridge, and guests on it. */
+export class NetLab {
+  readonly machine = new FakeMachine();
+  readonly driver = this.machine.domain(DRIVER);
+  readonly scheduler: NetScheduler;
+  readonly bridge: Bridge;
+  readonly guests: LabGuest[] = [];
+
+  constructor(options: NetSchedulerOptions & BridgeOptions = {}) {
+    this.bridge = new Bridge('lan0', this.machine.clock, options);
+    this.scheduler = new NetScheduler(this.machine.clock, options);
+    this.driver.add(this.scheduler);
+    this.driver.add(this.bridge);
+  }
+
+  /** Add a connected guest; its address is 00:16:3e:00:00:<domid>. */
+  guest(options: LabGuestOptions = {}): LabGuest {
+    const domid = DRIVER + 1 + this.guests.length;
+    const domain = this.machine.domain(domid);
+    const nic = new Nic(domain, '0', () => {});
+    const vif = new Vif(`vif${domid}.0`, domid as DomId);
+    const link = this.bridge.attach(vif, options.link);
+    const front: NicQueue[] = [];
+    const back: VifQueue[] = [];
+    for (let index = 0; index < (options.queues ?? 1); index += 1) {
+      const name = `vif${domid} queue ${index}`;
+      const hasSplitChannels = options.hasSplitChannels ?? false;
+      const queue = new NicQueue(domain, { name, peer: DRIVER as DomId, hasSplitChannels }, nic.counters);
+      const keys = queue.keys();
+      front.push(queue);
+      const { hypercalls } = this.driver;
+      const region = (ref: number | undefined) => {
+        const { run } = hypercalls.mapRun(domid as DomId, [ref as GrantRef], GNTMAP_host_map);
+        if (run === undefined) throw new Error('the ring cannot be mapped');
+        return run.bytes;
+      };
+      const bind = (key: string) => hypercalls.bindInterdomain(domid as DomId, keys[key] as EvtchnPort);
+      const txPort = bind(hasSplitChannels ? 'event-channel-tx' : 'event-channel');
+      const rxPort = hasSplitChannels ? bind('event-channel-rx') : txPort;
+      const maxKeptPages = options.isPersistent === false ? 0 : 512;
+      const wiring = { name, guest: domid as DomId, txPort, rxPort, maxKeptPages };
+      const regions = { tx: region(keys['tx-ring-ref']), rx: region(keys['rx-ring-ref']) };
+      back.push(new VifQueue(hypercalls, wiring, regions, link, vif.counters));
+    }
+    nic.connect(front);
+    nic.setLink(true);
+    domain.add(nic);
+    vif.connect(back, options.abilities ?? { canScatter: true, canGsoV4: true, canGsoV6: true });
+    this.scheduler.add(vif);
+    const guest = { domain, nic, vif, mac: Uint8Array.of(0, 0x16, 0x3e, 0, 0, domid) };
+    this.guests.push(guest);
+    return guest;
+  }
+}
+
+/** An Ethernet frame from `from` to `to` with `payload` behind the header (EtherType 0x88b5, for experiments). */
+export function etherFrame(to: Uint8Array, from: Uint8Array, payload: Uint8Array): Uint8Array {
+  const frame = new Uint8Array(14 + payload.length);
+  frame.set(to, 0);
+  frame.set(from, 6);
+  frame[12] = 0x88;
+  frame[13] = 0xb5;
+  frame.set(payload, 14);
+  return frame;
+}
+
+/** The broadcast address. */
+export const BROADCAST = Uint8Array.of(255, 255, 255, 255, 255, 255);
+
+/** `lengthBytes` bytes that depend on `seed`. */
+export function pattern(lengthBytes: number, seed: number): Uint8Array {
+  const bytes = new Uint8Array(lengthBytes);
+  let state = (seed * 2654435761 + 1) >>> 0;
+  for (let i = 0; i < lengthBytes; i += 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}

@@ -1,0 +1,141 @@
+// The network data path end to end in one thread: guest, driver domain with a bridge, guest.
+import test, { type ExecutionContext } from 'ava';
+import { BROADCAST, etherFrame, NetLab, pattern } from '../../support/net-lab.ts';
+
+/** Equal frame by frame; says which differs instead of printing them all. */
+function sameFrames(t: ExecutionContext, got: readonly Uint8Array[], want: readonly Uint8Array[]): void {
+  const differs = want.findIndex((frame, i) => Buffer.compare(frame, got[i] ?? new Uint8Array(0)) !== 0);
+  t.deepEqual({ count: got.length, differs }, { count: want.length, differs: -1 });
+}
+
+function collect(nic: { onFrame: unknown }): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  nic.onFrame = (frame: { toBytes(): Uint8Array }) => frames.push(frame.toBytes());
+  return frames;
+}
+
+test('Nic delivers frames of every size to the guest that the bridge learned', (t) => {
+  const lab = new NetLab();
+  const [a, b, c] = [lab.guest(), lab.guest(), lab.guest()];
+  const atB = collect(b.nic);
+  const atC = collect(c.nic);
+  b.nic.send(etherFrame(BROADCAST, b.mac, new Uint8Array(46))); // the bridge learns b
+  lab.machine.settle();
+  t.is(atC.length, 1);
+  const sizes = [0, 1, 46, 1500, 4082, 4083, 9000, 65521];
+  const sent = sizes.map((size, seed) => etherFrame(b.mac, a.mac, pattern(size, seed)));
+  for (const frame of sent) t.true(a.nic.send(frame));
+  lab.machine.settle();
+  sameFrames(t, atB, sent);
+  t.is(atC.length, 1, 'nothing is flooded once the address is known');
+  t.is(a.nic.counters.txOkay, sizes.length);
+});
+
+test('Nic carries thousands of frames both ways without loss and in order', (t) => {
+  const lab = new NetLab();
+  const [a, b] = [lab.guest(), lab.guest()];
+  const atA = collect(a.nic);
+  const atB = collect(b.nic);
+  a.nic.send(etherFrame(BROADCAST, a.mac, new Uint8Array(46)));
+  b.nic.send(etherFrame(BROADCAST, b.mac, new Uint8Array(46)));
+  lab.machine.settle();
+  atA.length = 0;
+  atB.length = 0;
+  const count = 3000;
+  const make = (to: Uint8Array, from: Uint8Array) =>
+    Array.from({ length: count }, (_, i) => etherFrame(to, from, pattern(60 + (i % 1400), i)));
+  const toB = make(b.mac, a.mac);
+  const toA = make(a.mac, b.mac);
+  for (let nextA = 0, nextB = 0, turn = 0; nextA < count || nextB < count; turn += 1) {
+    t.true(turn < count, 'progress');
+    nextA += a.nic.sendBatch(toB, nextA);
+    nextB += b.nic.sendBatch(toA, nextB);
+    lab.machine.settle();
+  }
+  lab.machine.settle();
+  sameFrames(t, atB, toB);
+  sameFrames(t, atA, toA);
+});
+
+test('Nic send answers false while the receiver takes nothing, and nothing is lost when it does', (t) => {
+  const lab = new NetLab();
+  const [a, b] = [lab.guest(), lab.guest()];
+  b.nic.send(etherFrame(BROADCAST, b.mac, new Uint8Array(46)));
+  lab.machine.settle();
+  const frames = Array.from({ length: 1000 }, (_, i) => etherFrame(b.mac, a.mac, pattern(100, i)));
+  let sent = 0;
+  for (let turn = 0; turn < 20; turn += 1) {
+    sent += a.nic.sendBatch(frames, sent);
+    lab.machine.settle();
+  }
+  t.is(sent, 512, 'one ring of buffers at the receiver, one ring of requests at the sender');
+  t.is(a.vif.counters.holds, 1);
+  const atB = collect(b.nic);
+  for (let turn = 0; turn < 20; turn += 1) {
+    lab.machine.settle();
+    sent += a.nic.sendBatch(frames, sent);
+  }
+  lab.machine.settle();
+  sameFrames(t, atB, frames);
+});
+
+test('NetScheduler gives a held packet up after the hold time, so that a dead guest blocks nobody for ever', (t) => {
+  const lab = new NetLab({ maxHoldMs: 50 });
+  const [a, dead, c] = [lab.guest(), lab.guest(), lab.guest()];
+  const atC = collect(c.nic);
+  dead.nic.send(etherFrame(BROADCAST, dead.mac, new Uint8Array(46)));
+  c.nic.send(etherFrame(BROADCAST, c.mac, new Uint8Array(46)));
+  lab.machine.settle();
+  for (let i = 0; i < 257; i += 1) {
+    a.nic.send(etherFrame(dead.mac, a.mac, pattern(100, i)));
+    lab.machine.settle();
+  }
+  const frame = etherFrame(c.mac, a.mac, pattern(100, 1));
+  atC.length = 0;
+  a.nic.send(frame);
+  lab.machine.settle();
+  t.is(atC.length, 0, 'it waits behind the held one');
+  for (let i = 0; i < 3; i += 1) {
+    lab.machine.nowMs += 51;
+    lab.machine.settle();
+  }
+  sameFrames(t, atC, [frame]);
+  t.is(lab.bridge.links[0]?.counters.dropTimeout, a.nic.counters.txDropped);
+});
+
+for (const [name, options] of [
+  ['two queues', { queues: 2 }],
+  ['split event channels', { hasSplitChannels: true }],
+  ['grants that are not kept mapped', { isPersistent: false }],
+] as const) {
+  test(`Nic works with ${name}`, (t) => {
+    const lab = new NetLab();
+    const [a, b] = [lab.guest(options), lab.guest(options)];
+    const atB = collect(b.nic);
+    const frames = [60, 1500, 20000, 65521].map((size, i) => etherFrame(b.mac, a.mac, pattern(size, i)));
+    for (const frame of frames) {
+      t.true(a.nic.send(frame));
+      lab.machine.settle();
+    }
+    sameFrames(t, atB, frames);
+    const held = 'isPersistent' in options ? 2 * 2 : undefined; // the rings of two guests
+    if (held !== undefined) t.is(lab.driver.handles.size, held, 'nothing else stays mapped');
+  });
+}
+
+test('Nic passes offload flags and segment sizes on, also as extra info', (t) => {
+  const lab = new NetLab();
+  const [a, b] = [lab.guest(), lab.guest()];
+  const seen: unknown[] = [];
+  b.nic.onFrame = (frame) =>
+    seen.push([frame.lengthBytes, frame.isChecksumBlank, frame.isValidated, frame.gsoType, frame.gsoSizeBytes]);
+  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(100)), { isChecksumBlank: true });
+  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(30000)), { gsoSizeBytes: 1448, gsoType: 1 });
+  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(2000)), { gsoSizeBytes: 900, gsoType: 2 });
+  lab.machine.settle();
+  t.deepEqual(seen, [
+    [114, true, true, 0, 0],
+    [30014, true, true, 1, 1448],
+    [2014, true, true, 2, 900],
+  ]);
+});
