@@ -1,6 +1,6 @@
 // hot path: bench net
 // One queue pair of a guest's card in the back end: takes packets off the transmit ring and hands them to the bridge.
-import type { DomId, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import type { Hypercalls } from '@splitring/hypervisor';
 import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
@@ -15,21 +15,8 @@ import { Frame } from './frame.ts';
 import { MappedPages } from './mapped-pages.ts';
 import { CHAIN, type ChainResult, TxChain } from './tx-chain.ts';
 import type { VifCounters } from './vif-counters.ts';
+import type { VifQueueWiring } from './vif-queue-wiring.ts';
 import { VifRx } from './vif-rx.ts';
-
-/** What one queue of a back end is tied to. */
-export interface VifQueueWiring {
-  /** Name for errors. */
-  readonly name: string;
-  /** The guest whose pages are mapped. */
-  readonly guest: DomId;
-  /** Port that tells it of transmit responses. */
-  readonly txPort: EvtchnPort;
-  /** Port that tells it of frames; the same as `txPort` unless the channels are split. */
-  readonly rxPort: EvtchnPort;
-  /** Most pages to keep mapped per direction; 0 if the guest does not reuse its grants. */
-  readonly maxKeptPages: number;
-}
 
 /** Packets taken before their answers are published without waiting for the end of the turn. */
 const PUBLISH_BATCH = 8;

@@ -18,7 +18,7 @@ import { VERDICT, type Verdict } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
 import { type MappedPage, MappedPages } from './mapped-pages.ts';
 import type { VifCounters } from './vif-counters.ts';
-import type { VifQueueWiring } from './vif-queue.ts';
+import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
 const PAGE_BYTES = 4096;
 /** Frames delivered before they are published without waiting for the end of the turn. */
@@ -192,7 +192,7 @@ export class VifRx {
         const slot = at >>> 12;
         const target = this.targets[slot === 0 ? 0 : slot + shift] as MappedPage;
         const room = PAGE_BYTES - (at & (PAGE_BYTES - 1));
-        const count = rest < room ? rest : room;
+        const count = Math.min(rest, room);
         target.bytes.set(page.bytes.subarray(from, from + count), at & (PAGE_BYTES - 1));
         at += count;
         from += count;
