@@ -1,0 +1,243 @@
+// The hypercalls of one domain, rebuilt on its thread from boot data: puts together memory, grants and events.
+import { HypercallError } from './error.ts';
+import { EventDelivery, type PortCounters } from './event/event-delivery.ts';
+import { EventPorts } from './event/event-ports.ts';
+import { DeviceHolds } from './grant/device-holds.ts';
+import { GrantCopy } from './grant/grant-copy.ts';
+import { GrantMapper } from './grant/grant-mapper.ts';
+import { GrantPins } from './grant/grant-pins.ts';
+import { GrantTable } from './grant/grant-table.ts';
+import { Maptrack } from './grant/maptrack.ts';
+import type { CopyOp, FrameRun, GntStatus, Hypercalls, MapOp, ShutdownReason, UnmapOp } from './hypercalls.ts';
+import {
+  DOMID_SELF,
+  type DomId,
+  type EvtchnPort,
+  EXTENT_SHIFT,
+  type FrameNumber,
+  type GrantHandle,
+  type GrantRef,
+} from './ids.ts';
+import type { DomainBoot } from './memory/boot.ts';
+import type { ControlPort } from './memory/control-port.ts';
+import { DomainMemory } from './memory/domain-memory.ts';
+import type { Extent } from './memory/extent.ts';
+import { FrameAllocator } from './memory/frame-allocator.ts';
+import { type IoMapper, noIoMapper } from './memory/io-mapper.ts';
+import {
+  DOMAIN_DOORBELL_WORD,
+  DOMAIN_PAUSE_WORD,
+  DOMAIN_SHUTDOWN_WORD,
+  type Identity,
+  identity,
+  Tables,
+} from './memory/tables.ts';
+import type { PciAccess } from './pci/pci-access.ts';
+
+const INDEX_MASK = (1 << EXTENT_SHIFT) - 1;
+const MOST_FRAMES = 1 << EXTENT_SHIFT;
+
+const noPci: PciAccess = {
+  list: () => [],
+  open: (routingId) => {
+    throw new HypercallError('ENODEV', `Cannot open function ${routingId}: not assigned to this domain`, { routingId });
+  },
+};
+
+/** What a domain's hypercalls may be completed with. */
+export interface AttachOptions {
+  /** The domain's I/O page table. Without one its devices cannot be told of any memory. */
+  readonly io?: IoMapper;
+}
+
+/** The hypercalls of one domain. @see Hypercalls for the contract of each call */
+export class DomainHypercalls implements Hypercalls {
+  readonly domid: DomId;
+  readonly generation: number;
+  readonly doorbell: { readonly words: Int32Array; readonly index: number };
+  /** Replaced by the owner of the PCI bus on this thread. */
+  pci: PciAccess = noPci;
+  /** The memory this domain holds; for the device side (DMA) of the same thread, not for drivers. */
+  readonly memory: DomainMemory;
+  readonly #self: Identity;
+  readonly #tables: Tables;
+  readonly #io: IoMapper;
+  readonly #allocator = new FrameAllocator();
+  readonly #table: GrantTable;
+  readonly #mapper: GrantMapper;
+  readonly #copier: GrantCopy;
+  readonly #ports: EventPorts;
+  readonly #events: EventDelivery;
+
+  /** Rebuild the hypercalls of the domain that `boot` describes. */
+  constructor(boot: DomainBoot, control: ControlPort, options: AttachOptions = {}) {
+    const { domid, generation } = boot;
+    this.domid = domid;
+    this.generation = generation;
+    this.#self = identity(domid, generation);
+    this.#tables = new Tables(boot.limits, boot.tables);
+    this.#io = options.io ?? noIoMapper;
+    const tables = this.#tables;
+    const self = this.#self;
+    this.memory = new DomainMemory(tables, self, control, boot.memory);
+    this.memory.onRetire = (extent) => this.#allocator.remove(extent);
+    const grantTables = boot.grantTables.map((buffer) => new Int32Array(buffer));
+    this.#table = new GrantTable(grantTables[domid] ?? new Int32Array(0));
+    const memory = this.memory;
+    const pins = new GrantPins(tables, self, grantTables, memory);
+    const maptrack = new Maptrack(tables.words, tables.maptrack(domid), tables.handles);
+    this.#mapper = new GrantMapper(tables, self, { pins, maptrack, memory, devices: new DeviceHolds(self, this.#io) });
+    this.#copier = new GrantCopy(tables, self, { pins, maptrack, memory });
+    this.#ports = new EventPorts(tables, self, memory);
+    this.#events = new EventDelivery(tables, self, memory);
+    this.#ports.onOpen = (port) => this.#events.reset(port);
+    this.doorbell = { words: tables.words, index: tables.domain(domid) + DOMAIN_DOORBELL_WORD };
+    for (const extent of memory.extents()) if (extent.grant.owner === self) this.#allocator.add(extent);
+  }
+
+  /** Whether the toolstack has paused this domain: no event is delivered, and its idle loop sleeps on the doorbell. */
+  get isPaused(): boolean {
+    return Atomics.load(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_PAUSE_WORD) !== 0;
+  }
+
+  allocateFrames(peer: DomId, frames: number): FrameRun {
+    if (!Number.isInteger(frames) || frames < 1 || frames > MOST_FRAMES) {
+      throw new HypercallError('EINVAL', `Cannot allocate ${frames} frames: must be 1 … ${MOST_FRAMES}`, { frames });
+    }
+    const domid = peer === DOMID_SELF ? this.domid : peer;
+    const other = this.#tables.liveIdentity(domid);
+    if (other === 0)
+      throw new HypercallError('ESRCH', `Cannot share memory with domain ${domid}: no such domain`, { domid });
+    let place = this.#allocator.allocate(other, frames);
+    if (place === undefined) {
+      this.memory.request({ kind: 'allocate-extent', peer: other, frames });
+      for (const extent of this.memory.extents()) if (extent.grant.owner === this.#self) this.#allocator.add(extent);
+      place = this.#allocator.allocate(other, frames);
+    }
+    if (place === undefined)
+      throw new HypercallError('ENOMEM', `Cannot allocate ${frames} frames: no run is free`, { frames });
+    const first = place.extent.frame(place.index);
+    if (!this.#io.setRights(first, frames, 2)) {
+      this.#allocator.free(place.extent, place.index, frames);
+      throw new HypercallError('ENOMEM', `Cannot allocate ${frames} frames: I/O page tables are full`, { frames });
+    }
+    return { first, frames, bytes: place.extent.run(place.index, frames) };
+  }
+
+  freeFrames(run: FrameRun): void {
+    const extent = this.#owned(run.first, run.frames);
+    this.#io.setRights(run.first, run.frames, 0);
+    this.#io.flush();
+    this.#allocator.free(extent, run.first & INDEX_MASK, run.frames);
+  }
+
+  grantAccess(peer: DomId, frame: FrameNumber, isReadonly: boolean): GrantRef {
+    const extent = this.#owned(frame, 1);
+    const domid = peer === DOMID_SELF ? this.domid : peer;
+    const other = this.#tables.liveIdentity(domid);
+    if (other === 0) throw new HypercallError('ESRCH', `Cannot grant to domain ${domid}: no such domain`, { domid });
+    if (other !== this.#self && extent.grant.peer !== other) {
+      throw new HypercallError('EPERM', `Cannot grant frame ${frame} to domain ${domid}: allocated for another peer`, {
+        frame,
+        domid,
+      });
+    }
+    const ref = this.#table.grant(domid, frame, isReadonly);
+    this.#allocator.granted(frame);
+    return ref;
+  }
+
+  endAccess(ref: GrantRef): boolean {
+    const frame = this.#table.frameOf(ref);
+    if (!this.#table.end(ref)) return false;
+    if (frame >= 0) this.#allocator.ended(frame as FrameNumber); // not negative: it is a frame
+    return true;
+  }
+
+  mapGrants(ops: readonly MapOp[]): void {
+    this.#mapper.map(ops);
+  }
+
+  unmapGrants(ops: readonly UnmapOp[]): void {
+    this.#mapper.unmap(ops);
+  }
+
+  copyGrants(ops: readonly CopyOp[]): void {
+    this.#copier.copy(ops);
+  }
+
+  mappedBytes(handle: GrantHandle, frames = 1): Uint8Array {
+    return this.#mapper.bytes(handle, frames);
+  }
+
+  mapRun(
+    dom: DomId,
+    refs: readonly GrantRef[],
+    flags: number,
+  ): { readonly status: GntStatus; readonly handles: readonly GrantHandle[]; readonly run: FrameRun | undefined } {
+    return this.#mapper.mapRun(dom, refs, flags);
+  }
+
+  allocUnbound(remote: DomId): EvtchnPort {
+    return this.#ports.allocUnbound(remote);
+  }
+
+  bindInterdomain(remote: DomId, remotePort: EvtchnPort): EvtchnPort {
+    const port = this.#ports.bindInterdomain(remote, remotePort);
+    this.#events.setPending(port); // Xen: the local port is always set pending once
+    return port;
+  }
+
+  /** Make a port that only this domain raises. */
+  bindIpi(): EvtchnPort {
+    return this.#ports.bindIpi();
+  }
+
+  /** Make a port for interrupts raised by the thread of `source`, which steps the device. */
+  bindPirq(source: DomId): EvtchnPort {
+    return this.#ports.bindPirq(source);
+  }
+
+  /** Raise an interrupt port of another domain, as the device stepped by this thread. */
+  raiseInterrupt(domid: DomId, port: EvtchnPort): void {
+    this.#events.raise(domid, port, 0);
+  }
+
+  closePort(port: EvtchnPort): void {
+    this.#ports.close(port);
+  }
+
+  notify(port: EvtchnPort): void {
+    this.#events.notify(port);
+  }
+
+  setMask(port: EvtchnPort, isMasked: boolean): void {
+    if (this.#ports.word(port) !== 0) this.#events.setMask(port, isMasked);
+  }
+
+  pollEvents(dispatch: (port: EvtchnPort) => void): number {
+    return this.#events.poll(dispatch);
+  }
+
+  /** Counters of one of this domain's ports. */
+  portCounters(port: EvtchnPort): PortCounters {
+    return this.#events.countersOf(port);
+  }
+
+  shutdown(reason: ShutdownReason): void {
+    Atomics.store(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_SHUTDOWN_WORD, reason + 1);
+    this.memory.tell({ kind: 'shutdown', reason });
+  }
+
+  /** The extent of frames that are ours and handed out. @throws HypercallError EPERM otherwise */
+  #owned(first: FrameNumber, frames: number): Extent {
+    const extent = first >= 0 ? this.memory.extentOf(first) : undefined;
+    const index = first & INDEX_MASK;
+    if (extent !== undefined && extent.grant.owner === this.#self && frames <= extent.grant.frames - index) {
+      let isOurs = true;
+      for (let at = index; at < index + frames; at++) isOurs &&= this.#allocator.isAllocated(extent, at);
+      if (isOurs) return extent;
+    }
+    throw new HypercallError('EPERM', `Cannot use frame ${first}: not this domain's`, { frame: first, frames });
+  }
+}

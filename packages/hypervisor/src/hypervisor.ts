@@ -1,0 +1,341 @@
+// The composition root: one machine. Lives on the host thread; a driver never gets it.
+
+import { DomainRecord } from './domain/domain-record.ts';
+import { MemoryBuilder, type MemorySource, separateBuffers } from './domain/memory-builder.ts';
+import { clearRows, clearTouched, closePorts, dropClaims, isUnclaimed, undoMappings } from './domain/reclaim.ts';
+import { type AttachOptions, DomainHypercalls } from './domain-hypercalls.ts';
+import { HypercallError } from './error.ts';
+import {
+  GNTTAB_RESERVED_CONSOLE,
+  GNTTAB_RESERVED_XENSTORE,
+  GRANT_WORDS,
+  GTF_permit_access,
+  grantWord,
+} from './grant/grant-entry.ts';
+import { type FrameRun, GNTMAP_host_map, GNTST, SHUTDOWN, type ShutdownReason } from './hypercalls.ts';
+import { DOM0, type DomId, type EvtchnPort, type GrantHandle, type GrantRef, PAGE_SIZE } from './ids.ts';
+import type { DomainBoot, StartInfo } from './memory/boot.ts';
+import type { ControlPort, ControlSink } from './memory/control-port.ts';
+import { completeLimits, type Limits } from './memory/limits.ts';
+import {
+  DOMAIN_GENERATION_WORD,
+  DOMAIN_LIMIT_WORD,
+  DOMAIN_PAUSE_WORD,
+  DOMAIN_REPLY_WORD,
+  DOMAIN_SHUTDOWN_WORD,
+  DOMAIN_STATE,
+  DOMAIN_STATE_WORD,
+  DOMAIN_WORDS,
+  type Identity,
+  identity,
+  identityDomid,
+  Tables,
+} from './memory/tables.ts';
+
+/** How a machine is made. */
+export interface HypervisorOptions {
+  /** Capacities that differ from the defaults. */
+  readonly limits?: Partial<Limits>;
+  /** Where extents come from; by default every one is a buffer of its own. */
+  readonly memory?: MemorySource;
+}
+
+/** How a domain is made. */
+export interface DomainSpec {
+  /** For people. */
+  readonly name: string;
+  /** Most memory it may own, in bytes; a default of the machine otherwise. */
+  readonly memoryBytes?: number;
+}
+
+/** dom0's end of one of a new domain's first rings. */
+export interface StartRing {
+  /** The page, mapped by dom0 (it lives as long as the domain is not reclaimed). */
+  readonly page: FrameRun;
+  /** dom0's port, bound to the domain's. */
+  readonly port: EvtchnPort;
+}
+
+/** A domain that has been built and not started. */
+export interface Domain {
+  /** Its number. */
+  readonly domid: DomId;
+  /** Which use of that number. */
+  readonly generation: number;
+  /** For people. */
+  readonly name: string;
+  /** For its thread. */
+  readonly boot: DomainBoot;
+  /** dom0's end of its xenstore ring. */
+  readonly store: StartRing;
+  /** dom0's end of its console ring. */
+  readonly console: StartRing;
+}
+
+/**
+ * One machine: domains, memory, grants and events.
+ *
+ * @example
+ * const hypervisor = new Hypervisor();
+ * const guest = hypervisor.createDomain({ name: 'guest' });
+ * const hypercalls = hypervisor.attachInThread(guest); // or hand `guest.boot` to a worker and `attach` there
+ */
+export class Hypervisor {
+  /** The hypercalls of dom0, for the toolstack on this thread. */
+  readonly dom0: DomainHypercalls;
+  readonly #tables: Tables;
+  readonly #buffer: SharedArrayBuffer;
+  readonly #grantBuffers: SharedArrayBuffer[];
+  readonly #grantTables: Int32Array[];
+  readonly #builder: MemoryBuilder;
+  readonly #records = new Map<DomId, DomainRecord>();
+  #nextDomid = 1;
+  /** Called when a domain announces its shutdown. */
+  onShutdown: (domid: DomId, generation: number, reason: ShutdownReason) => void = () => {};
+
+  /** Make a machine with only dom0 in it. */
+  constructor(options: HypervisorOptions = {}) {
+    const limits = completeLimits(options.limits);
+    this.#tables = new Tables(limits);
+    this.#buffer = this.#tables.words.buffer as SharedArrayBuffer; // made by Tables as such
+    const bytes = limits.grantFrames * PAGE_SIZE;
+    this.#grantBuffers = Array.from({ length: limits.domains }, () => new SharedArrayBuffer(bytes));
+    this.#grantTables = this.#grantBuffers.map((buffer) => new Int32Array(buffer));
+    this.#builder = new MemoryBuilder(this.#tables, options.memory ?? separateBuffers, (id) => this.#find(id));
+    const record = this.#makeRecord(DOM0, 'dom0', limits.memoryBytes);
+    this.dom0 = new DomainHypercalls(this.#bootOf(record, undefined), this.#localPort(record));
+  }
+
+  /**
+   * Build a domain: its row, its first two rings shared with dom0, its memory limit. Its thread is somebody else's to start.
+   * @throws HypercallError ENOSPC when all domids are in use
+   */
+  createDomain(spec: DomainSpec): Domain {
+    this.reap();
+    const record = this.#makeRecord(this.#freeDomid(), spec.name, spec.memoryBytes ?? this.#tables.limits.memoryBytes);
+    const { domid, generation, name } = record;
+    // The builder acts as the domain for a moment; all that it makes lies in the shared tables.
+    const backlog: DomainBoot['memory'][number][] = [];
+    const port = this.#localPort(record);
+    const receive = () => {
+      const message = port.receive();
+      if (message !== undefined && message.kind !== 'reply') backlog.push(message);
+      return message;
+    };
+    const builder = new DomainHypercalls(this.#bootOf(record, undefined), { post: port.post, receive });
+    const pages = builder.allocateFrames(DOM0, 2);
+    const start: StartInfo = {
+      storeFrame: pages.first,
+      storePort: builder.allocUnbound(DOM0),
+      consoleFrame: (pages.first + 1) as StartInfo['consoleFrame'], // the second frame of the run
+      consolePort: builder.allocUnbound(DOM0),
+    };
+    this.#grantReserved(domid, GNTTAB_RESERVED_XENSTORE, start.storeFrame);
+    this.#grantReserved(domid, GNTTAB_RESERVED_CONSOLE, start.consoleFrame);
+    const boot = { ...this.#bootOf(record, start), memory: backlog };
+    const store = this.#startRing(record, GNTTAB_RESERVED_XENSTORE, start.storePort);
+    const console = this.#startRing(record, GNTTAB_RESERVED_CONSOLE, start.consolePort);
+    return { domid, generation, name, boot, store, console };
+  }
+
+  /** The hypercalls of a domain that runs on this very thread. */
+  attachInThread(domain: Domain, options: AttachOptions = {}): DomainHypercalls {
+    return new DomainHypercalls(domain.boot, this.#localPort(this.#live(domain.domid)), options);
+  }
+
+  /** Send what a domain's thread must know to `sink`. Requests from there go to `control`. */
+  connect(domid: DomId, sink: ControlSink): void {
+    this.#live(domid).connect(sink);
+  }
+
+  /** Serve a request that arrived from a domain's thread. It comes from a guest: anything may be in it. Never throws. */
+  control(domid: DomId, request: unknown): void {
+    const record = this.#records.get(domid);
+    if (record === undefined || typeof request !== 'object' || request === null) return;
+    const { kind, sequence, peer, frames, reason } = request as Record<string, unknown>;
+    let error: string | undefined;
+    try {
+      if (kind === 'allocate-extent') this.#allocateExtent(record, peer, frames);
+      else if (kind === 'share-event-page') this.#builder.shareEventPage(record, this.#peer(peer));
+      else if (kind === 'shutdown') this.#announce(record, reason);
+      else if (kind === 'released') this.reap();
+      else error = 'ENOSYS';
+    } catch (problem) {
+      // Only refusals go to the guest by name; anything else is our own mistake.
+      if (!(problem instanceof HypercallError)) throw problem;
+      error = problem.code;
+    }
+    if (typeof sequence !== 'number' || sequence === 0) return;
+    record.post({ kind: 'reply', sequence, error });
+    const word = this.#tables.domain(domid) + DOMAIN_REPLY_WORD;
+    Atomics.add(this.#tables.words, word, 1);
+    Atomics.notify(this.#tables.words, word);
+  }
+
+  /** Deliver no more events to a domain until as many `unpause` calls. */
+  pause(domid: DomId): void {
+    this.#live(domid);
+    Atomics.add(this.#tables.words, this.#tables.domain(domid) + DOMAIN_PAUSE_WORD, 1);
+  }
+
+  /** Undo one `pause`. @throws HypercallError EINVAL if it is not paused */
+  unpause(domid: DomId): void {
+    this.#live(domid);
+    const word = this.#tables.domain(domid) + DOMAIN_PAUSE_WORD;
+    if (Atomics.load(this.#tables.words, word) === 0) {
+      throw new HypercallError('EINVAL', `Cannot unpause domain ${domid}: it is not paused`, { domid });
+    }
+    Atomics.sub(this.#tables.words, word, 1);
+    this.#tables.ring(domid);
+  }
+
+  /** Begin a domain's end: nothing new may refer to it. Its thread still runs; the caller ends it and waits for the fence. */
+  destroy(domid: DomId): void {
+    this.#live(domid);
+    Atomics.store(this.#tables.words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.dying);
+  }
+
+  /** Take back all that a domain held. Call only after the fence: when nothing of it runs any more. Idempotent. */
+  domainDied(domid: DomId): void {
+    const record = this.#records.get(domid);
+    if (record === undefined || domid === DOM0) return;
+    const { words } = this.#tables;
+    Atomics.store(words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.dying);
+    this.#closeStartRings(record);
+    closePorts(this.#tables, record.identity);
+    undoMappings(this.#tables, record.identity, this.#grantTables);
+    dropClaims(record.identity, this.#builder.extents.values());
+    this.#builder.dropEventPages(record.identity);
+    record.disconnect();
+    Atomics.store(words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.zombie);
+    this.reap();
+    // A sender may have been killed between setting an event pending and ringing: let everybody look.
+    for (const other of this.#records.keys()) this.#kick(domid, other);
+  }
+
+  /** Release dead domains whose frames no peer holds any more. */
+  reap(): void {
+    for (const record of this.#records.values()) {
+      const row = this.#tables.domain(record.domid);
+      if (Atomics.load(this.#tables.words, row + DOMAIN_STATE_WORD) !== DOMAIN_STATE.zombie) continue;
+      if (!isUnclaimed(this.#tables, record.identity) || this.#builder.isClaimed(record.identity)) continue;
+      for (const extent of [...this.#builder.extents.values()]) {
+        if (extent.owner === record.identity) this.#builder.retire(extent);
+      }
+      clearRows(this.#tables, record.domid);
+      const table = this.#grantTables[record.domid];
+      if (table !== undefined) clearTouched(table, 0, table.length);
+      const generation = this.#tables.words[row + DOMAIN_GENERATION_WORD] ?? 0;
+      this.#tables.words.fill(0, row, row + DOMAIN_WORDS);
+      this.#tables.words[row + DOMAIN_GENERATION_WORD] = generation;
+      this.#records.delete(record.domid);
+    }
+  }
+
+  #makeRecord(domid: DomId, name: string, memoryBytes: number): DomainRecord {
+    const row = this.#tables.domain(domid);
+    const { words } = this.#tables;
+    const generation = ((words[row + DOMAIN_GENERATION_WORD] ?? 0) % 0xffff) + 1;
+    const record = new DomainRecord(domid, generation, identity(domid, generation), name);
+    words[row + DOMAIN_GENERATION_WORD] = generation;
+    words[row + DOMAIN_LIMIT_WORD] = Math.floor(memoryBytes / PAGE_SIZE);
+    Atomics.store(words, row + DOMAIN_STATE_WORD, DOMAIN_STATE.live);
+    this.#records.set(domid, record);
+    return record;
+  }
+
+  #bootOf(record: DomainRecord, start: StartInfo | undefined): DomainBoot {
+    return {
+      domid: record.domid,
+      generation: record.generation,
+      limits: this.#tables.limits,
+      tables: this.#buffer,
+      grantTables: this.#grantBuffers,
+      memory: [],
+      start,
+    };
+  }
+
+  #localPort(record: DomainRecord): ControlPort {
+    return record.localPort((request) => this.control(record.domid, request));
+  }
+
+  #freeDomid(): DomId {
+    const { domains } = this.#tables.limits;
+    for (let tries = 1; tries < domains; tries++) {
+      const domid = this.#nextDomid as DomId; // 1 … domains − 1
+      this.#nextDomid = domid + 1 < domains ? domid + 1 : 1;
+      if (!this.#records.has(domid)) return domid;
+    }
+    throw new HypercallError('ENOSPC', `Cannot create a domain: all ${domains - 1} domids are in use`, { domains });
+  }
+
+  #grantReserved(domid: DomId, ref: number, frame: number): void {
+    const table = this.#grantTables[domid];
+    if (table === undefined) return;
+    table[ref * GRANT_WORDS + 1] = frame;
+    Atomics.store(table, ref * GRANT_WORDS, grantWord(GTF_permit_access, DOM0));
+  }
+
+  #startRing(record: DomainRecord, ref: number, port: EvtchnPort): StartRing {
+    const { domid } = record;
+    const { status, run, handles } = this.dom0.mapRun(domid, [ref as GrantRef], GNTMAP_host_map); // a reserved reference
+    if (status !== GNTST.okay || run === undefined) {
+      throw new HypercallError('ENOSPC', `Cannot map the first rings of domain ${domid}: status ${status}`, { domid });
+    }
+    const bound = this.dom0.bindInterdomain(domid, port);
+    record.startRings.push({ handle: handles[0] as GrantHandle, port: bound }); // one grant mapped, one handle
+    return { page: run, port: bound };
+  }
+
+  /** dom0 lets go of its ends of a dead domain's first rings. */
+  #closeStartRings(record: DomainRecord): void {
+    for (const { handle, port } of record.startRings.splice(0)) {
+      this.dom0.closePort(port);
+      this.dom0.unmapGrants([{ handle, flags: GNTMAP_host_map, status: GNTST.okay }]);
+    }
+  }
+
+  #allocateExtent(record: DomainRecord, peer: unknown, frames: unknown): void {
+    if (typeof frames !== 'number' || !Number.isInteger(frames) || frames < 1 || frames > 4096) {
+      throw new HypercallError('EINVAL', `Cannot allocate ${frames} frames: must be 1 … 4096`);
+    }
+    this.#builder.allocateExtent(record, this.#peer(peer), frames);
+  }
+
+  #announce(record: DomainRecord, reason: unknown): void {
+    const known = Object.values(SHUTDOWN).find((one) => one === reason) ?? SHUTDOWN.crash;
+    const word = this.#tables.domain(record.domid) + DOMAIN_SHUTDOWN_WORD;
+    Atomics.store(this.#tables.words, word, known + 1);
+    this.onShutdown(record.domid, record.generation, known);
+  }
+
+  /** The live domain that a guest names by identity. @throws HypercallError ESRCH */
+  #peer(peer: unknown): DomainRecord {
+    const record = typeof peer === 'number' ? this.#find(peer) : undefined;
+    if (record !== undefined && this.#tables.liveIdentity(record.domid) === peer) return record;
+    throw new HypercallError('ESRCH', 'Cannot share memory: no such domain');
+  }
+
+  #find(id: Identity): DomainRecord | undefined {
+    const record = this.#records.get(identityDomid(id) as DomId); // a key like any other
+    return record?.identity === id ? record : undefined;
+  }
+
+  #live(domid: DomId): DomainRecord {
+    const record = this.#records.get(domid);
+    if (record !== undefined && this.#tables.liveIdentity(domid) !== 0) return record;
+    throw new HypercallError('ESRCH', `Cannot use domain ${domid}: no such domain`, { domid });
+  }
+
+  #kick(from: DomId, to: DomId): void {
+    if (to === from) return;
+    Atomics.or(this.#tables.words, this.#tables.hints(to) + (from >> 5), 1 << (from & 31));
+    this.#tables.ring(to);
+  }
+}
+
+/** Rebuild the hypercalls of a domain on its own thread, from its boot data. */
+export function attach(boot: DomainBoot, control: ControlPort, options: AttachOptions = {}): DomainHypercalls {
+  return new DomainHypercalls(boot, control, options);
+}
