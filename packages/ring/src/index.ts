@@ -8,6 +8,20 @@ export {
   flexRingLayout,
   XENSTORE_PAGE,
 } from './byte-ring.ts';
+export {
+  Channel,
+  type ChannelEndOptions,
+  type ChannelHandle,
+  type ChannelOptions,
+  type ChannelSnapshot,
+  createChannel,
+  type EndSnapshot,
+  openChannel,
+} from './channel.ts';
+export type { AlignedBytes, MessageBuffer } from './channel-copy.ts';
+export type { AbortSignalLike, ChannelEnd, Ending, EndOptions, TimeoutOption, WaitOptions } from './channel-end.ts';
+export { ChannelReceiver, type MessageHandler } from './channel-receiver.ts';
+export { ChannelSender, type PublishPolicy, type SenderOptions, type SendOptions } from './channel-sender.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
 export { FixedConsumer } from './fixed-consumer.ts';
 export { FixedProducer } from './fixed-producer.ts';

@@ -31,6 +31,7 @@ export class SpinThenWait implements WaitStrategy {
   readonly name = 'spin-then-wait';
   readonly needsArming = true;
   readonly canBlock = true;
+  readonly neverWaits = false;
   private maxBursts: number;
   private bursts: number;
   private readonly sliceMs: number;
@@ -100,6 +101,7 @@ export class BusySpin implements WaitStrategy {
   readonly name = 'busy-spin';
   readonly needsArming = false;
   readonly canBlock = true;
+  readonly neverWaits = false;
   private readonly clock: Clock;
 
   /** `clock` bounds waits that have a timeout (default: the platform's). */

@@ -23,6 +23,8 @@ export interface WaitStrategy {
   readonly needsArming: boolean;
   /** Whether `wait` can be called at all; where not, only `waitAsync` works. */
   readonly canBlock: boolean;
+  /** Whether every wait ends at once, so that a loop around it would never end: callers look once and give up. */
+  readonly neverWaits: boolean;
   /**
    * Watch a word for a bounded time without sleeping. Shared words: reads `words[index]`.
    *
@@ -106,6 +108,7 @@ export function poll(): WaitStrategy {
     name: 'poll',
     needsArming: false,
     canBlock: true,
+    neverWaits: true,
     spin: (words, index, seen) => Atomics.load(words, index) !== seen,
     wait: (words, index, seen) => (Atomics.load(words, index) === seen ? 'timed-out' : 'changed'),
     waitAsync: async (words, index, seen) => (Atomics.load(words, index) === seen ? 'timed-out' : 'changed'),

@@ -70,7 +70,7 @@ for (const [name, strategy] of [
     const w = words();
     const code = `const { workerData: w } = require('node:worker_threads');
       Atomics.wait(w, 1, 0, 50); Atomics.store(w, 0, 1); Atomics.notify(w, 0);`;
-    const worker = new Worker(code, { eval: true, workerData: w });
+    const worker = new Worker(code, { eval: true, workerData: w, execArgv: [] });
     await new Promise((resolve) => worker.once('online', resolve));
     const deadline = systemClock() + 20_000;
     while (strategy.wait(w, 0, 0, 5_000) === 'timed-out' && systemClock() < deadline);
@@ -190,7 +190,7 @@ for (const [method, expected] of [
       const w = new Int32Array(new SharedArrayBuffer(8));
       const strategy = waitAsync();
       strategy.${method}();
-      const worker = new Worker("const { workerData: w } = require('node:worker_threads'); Atomics.wait(w, 1, 0, 300); Atomics.store(w, 0, 1); Atomics.notify(w, 0);", { eval: true, workerData: w });
+      const worker = new Worker("const { workerData: w } = require('node:worker_threads'); Atomics.wait(w, 1, 0, 300); Atomics.store(w, 0, 1); Atomics.notify(w, 0);", { eval: true, workerData: w, execArgv: [] });
       worker.unref();
       strategy.waitAsync(w, 0, 0, 20000).then((outcome) => process.stdout.write(outcome));`;
     const { stdout, status, stderr } = spawnSync(

@@ -1,0 +1,188 @@
+// The shared half of a message channel: where each word lies, who writes it, what an end's state word means.
+//
+//   line (128 bytes each)
+//     0  geometry: magic, version, capacity, lanes, flags                     [CREATOR], constant
+//     1  receiver: state, heartbeat                                           [RECEIVER]; `died` also [WATCHER]
+//     2  bell: the receiver sleeps on it; rung when asked for                 [SENDERS, WATCHER]
+//     3  reason of the receiver's failure: length, UTF-16 units               [RECEIVER]
+//   then six lines for each lane; a lane belongs to one sender
+//     0  tail: bytes published up to, not including, this position            [SENDER]
+//     1  sender: state, heartbeat; roomEvent: ring when head moves across it  [SENDER]; `died` also [WATCHER]
+//     2  head: bytes consumed up to, not including, this position             [RECEIVER]
+//     3  dataEvent: ring when tail moves across it                            [RECEIVER]
+//     4  room bell: the sender sleeps on it                                   [RECEIVER, WATCHER]
+//     5  reason of the sender's failure                                       [SENDER]
+//   then, for each lane, `capacity` bytes of records:
+//     record = { length i32, tag i32, payload, zero to seven bytes of padding to a multiple of 8 }
+//     a length of -1 says: nothing more up to the end of the lane, go on at its start
+//
+// Positions are free-running u32 byte counts, multiples of 8; they wrap, and are masked only to form an address. Events are
+// Xen's event indices (io/ring.h): after publishing `new` over `old`, ring iff the event lies in (old, new].
+import { RingError } from './error.ts';
+import { currentThread } from './system-adapter.ts';
+
+/** Words in one line: two cache lines, for adjacent-line prefetch and 128-byte lines. */
+const LINE = 32;
+/** Bytes in one line. */
+export const LINE_BYTES = 128;
+const HEADER_LINES = 4;
+const LANE_LINES = 6;
+
+/** Constant words of line 0. */
+export const MAGIC = 0;
+/** Layout version. */
+export const VERSION = 1;
+/** Bytes of records per lane. */
+export const CAPACITY = 2;
+/** Number of lanes. */
+export const LANES = 3;
+/** `RESUMABLE` or 0. */
+export const FLAGS = 4;
+/** What MAGIC holds: "CHAN". */
+export const CHANNEL_MAGIC = 0x4e414843;
+/** The layout described in this file. */
+export const CHANNEL_VERSION = 1;
+/** Flag: an end that is over may be opened again and goes on where the last one stopped. */
+export const RESUMABLE = 1;
+
+/** State word of the receiver. */
+export const RECEIVER_STATE = LINE;
+/** Heartbeat of the receiver. */
+export const RECEIVER_BEAT = LINE + 1;
+/** The receiver's bell. */
+export const BELL = 2 * LINE;
+/** First word of the receiver's reason. */
+export const RECEIVER_REASON = 3 * LINE;
+
+/** Words of a lane, relative to `laneAt`. */
+export const TAIL = 0;
+/** State word of the sender. */
+export const SENDER_STATE = LINE;
+/** Heartbeat of the sender. */
+export const SENDER_BEAT = LINE + 1;
+/** The sender asks to be woken when `head` moves across this position. */
+export const ROOM_EVENT = LINE + 2;
+/** Position of the receiver. */
+export const HEAD = 2 * LINE;
+/** The receiver asks to be woken when `tail` moves across this position. */
+export const DATA_EVENT = 3 * LINE;
+/** The sender's bell. */
+export const ROOM_BELL = 4 * LINE;
+/** First word of the sender's reason. */
+export const SENDER_REASON = 5 * LINE;
+
+/** Bytes of a record before its payload. */
+export const RECORD_HEADER_BYTES = 8;
+/** Length that marks the unused rest of a lane. */
+export const PADDING = -1;
+/** Smallest capacity. */
+export const MIN_CAPACITY_BYTES = 64;
+/** Largest capacity: positions of a lane must stay comparable as u32. */
+export const MAX_CAPACITY_BYTES = 2 ** 30;
+/** Most lanes. */
+export const MAX_LANES = 1024;
+
+/** First control word of a lane. */
+export function laneAt(lane: number): number {
+  return (HEADER_LINES + LANE_LINES * lane) * LINE;
+}
+
+/** Bytes of control words in front of the records. */
+export function controlBytes(lanes: number): number {
+  return laneAt(lanes) * 4;
+}
+
+/** Bytes of a whole channel. */
+export function channelBytes(capacityBytes: number, lanes: number): number {
+  return controlBytes(lanes) + capacityBytes * lanes;
+}
+
+/** Bytes that a message of `length` bytes takes in a lane. */
+export function recordBytes(length: number): number {
+  return (length + RECORD_HEADER_BYTES + 7) & ~7;
+}
+
+/** What an end's state word can say; 0 is "never opened". */
+export const END = { free: 0, open: 1, closed: 2, failed: 3, died: 4 } as const;
+
+const STATE_BITS = 3;
+const GENERATION_BITS = 8;
+const THREAD_MASK = 2 ** (32 - STATE_BITS - GENERATION_BITS) - 1;
+
+/** Compose a state word: one word, so that identity and state change in a single step. */
+export function endWord(state: number, generation: number, thread: number): number {
+  const generationField = (generation & (2 ** GENERATION_BITS - 1)) << STATE_BITS;
+  return ((thread & THREAD_MASK) << (STATE_BITS + GENERATION_BITS)) | generationField | state;
+}
+
+/** State in a state word: one of `END`, or garbage up to 7 from a hostile peer. */
+export function stateOf(word: number): number {
+  return word & (2 ** STATE_BITS - 1);
+}
+
+/** Generation in a state word: 0 to 255; counts how often the end was opened. */
+export function generationOf(word: number): number {
+  return (word >>> STATE_BITS) & (2 ** GENERATION_BITS - 1);
+}
+
+/** Thread in a state word: the low 21 bits of its `currentThread()`. */
+export function threadOf(word: number): number {
+  return word >>> (STATE_BITS + GENERATION_BITS);
+}
+
+/** Tell whether the end of this state word is open on the running thread. */
+export function isOpenHere(word: number): boolean {
+  return stateOf(word) === END.open && threadOf(word) === (currentThread() & THREAD_MASK);
+}
+
+/** The thread field that the end of `worker` carries, from Node's `worker.threadId`. */
+export function threadField(threadId: number): number {
+  return (threadId + 1) & THREAD_MASK;
+}
+
+/** The same word with another state. */
+export function withState(word: number, state: number): number {
+  return (word & ~(2 ** STATE_BITS - 1)) | state;
+}
+
+const REASON_UNITS = 2 * (LINE - 1);
+
+/** Write a reason, cut to 62 UTF-16 units, before the state word says that there is one. */
+export function writeReason(control: Int32Array, at: number, reason: string): void {
+  const length = Math.min(reason.length, REASON_UNITS);
+  for (let i = 0; i < length; i += 2) {
+    const high = i + 1 < length ? reason.charCodeAt(i + 1) : 0;
+    control[at + 1 + (i >> 1)] = reason.charCodeAt(i) | (high << 16);
+  }
+  control[at] = length;
+}
+
+/** Read a reason; any shared bytes yield some string of at most 62 units. */
+export function readReason(control: Int32Array, at: number): string {
+  const length = Math.min((control[at] as number) >>> 0, REASON_UNITS);
+  let reason = '';
+  for (let i = 0; i < length; i += 1) {
+    const word = control[at + 1 + (i >> 1)] as number; // in range: the line is part of the header
+    reason += String.fromCharCode((i & 1) === 0 ? word & 0xffff : word >>> 16);
+  }
+  return reason;
+}
+
+/**
+ * Check a channel's geometry.
+ *
+ * @throws {RingError} `CHANNEL_CAPACITY` or `CHANNEL_LANES`.
+ */
+export function checkGeometry(capacityBytes: number, lanes: number): void {
+  const isPowerOfTwo = Number.isSafeInteger(capacityBytes) && Number.isInteger(Math.log2(capacityBytes));
+  if (!isPowerOfTwo || capacityBytes < MIN_CAPACITY_BYTES || capacityBytes > MAX_CAPACITY_BYTES) {
+    throw new RingError(
+      'CHANNEL_CAPACITY',
+      `Cannot lay out a channel of ${capacityBytes} bytes: capacityBytes must be a power of two from 64 to 2^30`,
+      { capacityBytes },
+    );
+  }
+  if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
+    throw new RingError('CHANNEL_LANES', `Cannot serve ${lanes} producers: not from 1 to ${MAX_LANES}`, { lanes });
+  }
+}
