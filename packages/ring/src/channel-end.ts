@@ -10,48 +10,12 @@ import {
   withState,
   writeReason,
 } from './channel-layout.ts';
+import type { AbortSignalLike, Ending, EndOptions, WaitOptions } from './channel-options.ts';
 import { RingError } from './error.ts';
 import type { SharedMemory } from './shared-memory.ts';
 import { currentThread, systemClock } from './system-adapter.ts';
 import { type Clock, requireBlockable, type WaitStrategy } from './wait.ts';
 import { spinThenWait } from './wait-blocking.ts';
-
-/**
- * How a channel, or one end of it, came to its end: in order; with a reason that one end gave; or because the thread of
- * the peer is gone, as its owner found out.
- */
-export type Ending =
-  | { readonly kind: 'closed' }
-  | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'died' };
-
-/** The part of an AbortSignal that a wait needs. */
-export interface AbortSignalLike {
-  readonly aborted: boolean;
-  readonly reason?: unknown;
-  addEventListener(type: 'abort', listener: () => void): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
-}
-
-/** Bounds of a blocking wait. */
-export interface TimeoutOption {
-  /** Give up after so many milliseconds (default: never). */
-  readonly timeoutMs?: number | undefined;
-}
-
-/** Bounds of an asynchronous wait. */
-export interface WaitOptions extends TimeoutOption {
-  /** Give up when this signal aborts: the call rejects with its reason. */
-  readonly signal?: AbortSignalLike | undefined;
-}
-
-/** How one end behaves. */
-export interface EndOptions {
-  /** How it waits (default: `spinThenWait()`, and on the event loop this thread's shared `waitAsync()`). */
-  readonly wait?: WaitStrategy | undefined;
-  /** Clock for timeouts (default: the platform's). */
-  readonly clock?: Clock | undefined;
-}
 
 /** A channel's memory as one thread sees it: views made once, shared by both ends. */
 export interface ChannelView {

@@ -1,17 +1,7 @@
 // The receiving end of a channel: reads all lanes, one after the other, in the order that each sender wrote.
 // hot path: bench suite ring, subject channel
 import type { MessageBuffer } from './channel-copy.ts';
-import {
-  ChannelEnd,
-  type ChannelView,
-  type Ending,
-  type EndOptions,
-  endingError,
-  endingOf,
-  flushBursts,
-  type TimeoutOption,
-  type WaitOptions,
-} from './channel-end.ts';
+import { ChannelEnd, type ChannelView, endingError, endingOf, flushBursts } from './channel-end.ts';
 import {
   BELL,
   END,
@@ -23,6 +13,7 @@ import {
   SENDER_REASON,
   stateOf,
 } from './channel-layout.ts';
+import type { Ending, EndOptions, TimeoutOption, WaitOptions } from './channel-options.ts';
 import { ReceiverLane } from './channel-receiver-lane.ts';
 import { RingError } from './error.ts';
 

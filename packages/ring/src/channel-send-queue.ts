@@ -1,6 +1,5 @@
 // Sends that wait for room on the event loop: carried out one after the other, in the order of their calls.
-import type { AbortSignalLike } from './channel-end.ts';
-import type { SendOptions } from './channel-sender.ts';
+import type { AbortSignalLike, SendOptions } from './channel-options.ts';
 import type { RingError } from './error.ts';
 
 interface Waiting {

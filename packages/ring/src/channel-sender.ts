@@ -1,18 +1,7 @@
 // The sending end of a channel: one lane, written by nobody else.
 // hot path: bench suite ring, subject channel
 import { LaneBytes, type MessageBuffer } from './channel-copy.ts';
-import {
-  addBurst,
-  ChannelEnd,
-  type ChannelView,
-  type Ending,
-  type EndOptions,
-  endingError,
-  endingOf,
-  removeBurst,
-  type TimeoutOption,
-  type WaitOptions,
-} from './channel-end.ts';
+import { addBurst, ChannelEnd, type ChannelView, endingError, endingOf, removeBurst } from './channel-end.ts';
 import {
   BELL,
   DATA_EVENT,
@@ -33,33 +22,17 @@ import {
   stateOf,
   TAIL,
 } from './channel-layout.ts';
+import type {
+  Ending,
+  EndOptions,
+  PublishPolicy,
+  SenderOptions,
+  SendOptions,
+  TimeoutOption,
+} from './channel-options.ts';
 import { type QueuedSender, SendQueue } from './channel-send-queue.ts';
 import { ProtocolError, RingError } from './error.ts';
 import { distance } from './ring-layout.ts';
-
-/** When messages become visible to the receiver. */
-export type PublishPolicy =
-  /**
-   * The first message of a burst at once, later ones in growing batches, the rest at the end of the turn, or when this
-   * thread waits or finds a receiver empty (default).
-   */
-  | 'auto'
-  /** Every message at once: lowest latency for a synchronous sender, at three times the cost per message. */
-  | 'each'
-  /** Only by `flush`, `close`, a wait of this sender, or when the lane is full. */
-  | 'manual';
-
-/** How a sender behaves, apart from waiting. */
-export interface SenderOptions {
-  /** When messages become visible (default `auto`). */
-  readonly publish?: PublishPolicy | undefined;
-}
-
-/** Options of a send that waits for room. */
-export interface SendOptions extends WaitOptions {
-  /** Number that travels with the message (i32, default 0). */
-  readonly tag?: number | undefined;
-}
 
 const GROWN_WINDOW_BYTES = 256;
 const LARGEST_WINDOW_BYTES = 4096;

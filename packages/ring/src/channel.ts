@@ -1,5 +1,5 @@
 // Message channels: making one, opening it from a handle, looking at it from outside.
-import { type ChannelView, claimEnd, type EndOptions } from './channel-end.ts';
+import { type ChannelView, claimEnd } from './channel-end.ts';
 import {
   CAPACITY,
   CHANNEL_MAGIC,
@@ -21,8 +21,9 @@ import {
   TAIL,
   VERSION,
 } from './channel-layout.ts';
+import type { EndOptions, SenderOptions } from './channel-options.ts';
 import { ChannelReceiver } from './channel-receiver.ts';
-import { ChannelSender, type SenderOptions } from './channel-sender.ts';
+import { ChannelSender } from './channel-sender.ts';
 import { RingError } from './error.ts';
 import { distance } from './ring-layout.ts';
 import { SharedMemory, type SharedMemoryHandle, type SharedMemoryKind } from './shared-memory.ts';

@@ -19,9 +19,19 @@ export {
   openChannel,
 } from './channel.ts';
 export type { AlignedBytes, MessageBuffer } from './channel-copy.ts';
-export type { AbortSignalLike, ChannelEnd, Ending, EndOptions, TimeoutOption, WaitOptions } from './channel-end.ts';
+export type { ChannelEnd } from './channel-end.ts';
+export type {
+  AbortSignalLike,
+  Ending,
+  EndOptions,
+  PublishPolicy,
+  SenderOptions,
+  SendOptions,
+  TimeoutOption,
+  WaitOptions,
+} from './channel-options.ts';
 export { ChannelReceiver, type MessageHandler } from './channel-receiver.ts';
-export { ChannelSender, type PublishPolicy, type SenderOptions, type SendOptions } from './channel-sender.ts';
+export { ChannelSender } from './channel-sender.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
 export { FixedConsumer } from './fixed-consumer.ts';
 export { FixedProducer } from './fixed-producer.ts';

@@ -5,7 +5,6 @@ import {
   type ChannelHandle,
   createChannel,
   openChannel,
-  poll,
   SharedMemory,
   SlotBuffer,
 } from 'sharedarraybuffer-ring';
@@ -259,8 +258,6 @@ test('Channel.inspect reads states and occupancy without touching the channel', 
 });
 
 test('a message longer than one window, and empty messages, keep order across 4 GiB of positions', (t) => {
-  const channel = createChannel({ capacityBytes: 1 << 16 }, { wait: poll() });
-  const control = new Int32Array(channel.handle.memory.buffer as SharedArrayBuffer);
   for (const start of [-64, 0x7fffffff - 63, -8, 0x7ffffff8]) {
     const fresh = createChannel({ capacityBytes: 256 });
     const words = new Int32Array(fresh.handle.memory.buffer as SharedArrayBuffer);
@@ -278,5 +275,4 @@ test('a message longer than one window, and empty messages, keep order across 4 
     t.is(got, sent);
     t.true(got > 1000);
   }
-  t.is(control.length * 4, channel.handle.memory.buffer?.byteLength);
 });
