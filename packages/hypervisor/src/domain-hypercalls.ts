@@ -1,4 +1,5 @@
 // The hypercalls of one domain, rebuilt on its thread from boot data: puts together memory, grants and events.
+import { IommuMapper } from './domain/iommu-mapper.ts';
 import { HypercallError } from './error.ts';
 import { EventDelivery, type PortCounters } from './event/event-delivery.ts';
 import { EventPorts } from './event/event-ports.ts';
@@ -23,7 +24,6 @@ import type { ControlPort } from './memory/control-port.ts';
 import { DomainMemory } from './memory/domain-memory.ts';
 import type { Extent } from './memory/extent.ts';
 import { FrameAllocator } from './memory/frame-allocator.ts';
-import { type IoMapper, noIoMapper } from './memory/io-mapper.ts';
 import {
   DOMAIN_DOORBELL_WORD,
   DOMAIN_PAUSE_WORD,
@@ -33,6 +33,8 @@ import {
   Tables,
 } from './memory/tables.ts';
 import type { PciAccess } from './pci/pci-access.ts';
+import { PciBus } from './pci/pci-bus.ts';
+import type { Clock } from './stepped.ts';
 
 const INDEX_MASK = (1 << EXTENT_SHIFT) - 1;
 const MOST_FRAMES = 1 << EXTENT_SHIFT;
@@ -44,24 +46,18 @@ const noPci: PciAccess = {
   },
 };
 
-/** What a domain's hypercalls may be completed with. */
-export interface AttachOptions {
-  /** The domain's I/O page table. Without one its devices cannot be told of any memory. */
-  readonly io?: IoMapper;
-}
-
 /** The hypercalls of one domain. @see Hypercalls for the contract of each call */
 export class DomainHypercalls implements Hypercalls {
   readonly domid: DomId;
   readonly generation: number;
   readonly doorbell: { readonly words: Int32Array; readonly index: number };
-  /** Replaced by the owner of the PCI bus on this thread. */
-  pci: PciAccess = noPci;
   /** The memory this domain holds; for the device side (DMA) of the same thread, not for drivers. */
   readonly memory: DomainMemory;
   readonly #self: Identity;
+  #bus: PciBus | undefined;
   readonly #tables: Tables;
-  readonly #io: IoMapper;
+  readonly #boot: DomainBoot;
+  readonly #io: IommuMapper;
   readonly #allocator = new FrameAllocator();
   readonly #table: GrantTable;
   readonly #mapper: GrantMapper;
@@ -70,17 +66,18 @@ export class DomainHypercalls implements Hypercalls {
   readonly #events: EventDelivery;
 
   /** Rebuild the hypercalls of the domain that `boot` describes. */
-  constructor(boot: DomainBoot, control: ControlPort, options: AttachOptions = {}) {
+  constructor(boot: DomainBoot, control: ControlPort) {
     const { domid, generation } = boot;
     this.domid = domid;
     this.generation = generation;
     this.#self = identity(domid, generation);
     this.#tables = new Tables(boot.limits, boot.tables);
-    this.#io = options.io ?? noIoMapper;
+    this.#boot = boot;
+    this.#io = new IommuMapper(boot.iommu, domid, generation);
     const tables = this.#tables;
     const self = this.#self;
     this.memory = new DomainMemory(tables, self, control, boot.memory);
-    this.memory.onRetire = (extent) => this.#allocator.remove(extent);
+    this.memory.whenRetired((extent) => this.#allocator.remove(extent));
     const grantTables = boot.grantTables.map((buffer) => new Int32Array(buffer));
     this.#table = new GrantTable(grantTables[domid] ?? new Int32Array(0));
     const memory = this.memory;
@@ -93,6 +90,35 @@ export class DomainHypercalls implements Hypercalls {
     this.#ports.onOpen = (port) => this.#events.reset(port);
     this.doorbell = { words: tables.words, index: tables.domain(domid) + DOMAIN_DOORBELL_WORD };
     for (const extent of memory.extents()) if (extent.grant.owner === self) this.#allocator.add(extent);
+  }
+
+  get pci(): PciAccess {
+    return this.#bus?.access ?? noPci;
+  }
+
+  /**
+   * Make the PCI bus of this thread, which steps device models and gives this domain its functions; add it to the kernel.
+   * @throws HypercallError ENOSPC when no IOMMU unit is free, EEXIST when there is a bus
+   */
+  startPciBus(clock: Clock): PciBus {
+    if (this.#bus !== undefined) throw new HypercallError('EEXIST', 'Cannot start a PCI bus: this thread has one');
+    const { domid, generation } = this;
+    const bus = new PciBus({
+      iommu: this.#boot.iommu,
+      table: this.#boot.pci,
+      domid,
+      generation,
+      memory: { extentBytes: (extent) => this.memory.extent(extent)?.bytes },
+      ports: {
+        allocate: () => this.bindPirq(DOMID_SELF),
+        raise: (target, targetGeneration, port) => this.#raiseInterrupt(target, targetGeneration, port),
+      },
+      clock,
+    });
+    this.#io.useLocalUnit(bus.iommu);
+    this.memory.whenRetired((extent) => bus.forgetExtent(extent));
+    this.#bus = bus;
+    return bus;
   }
 
   /** Whether the toolstack has paused this domain: no event is delivered, and its idle loop sleeps on the doorbell. */
@@ -198,11 +224,6 @@ export class DomainHypercalls implements Hypercalls {
     return this.#ports.bindPirq(source);
   }
 
-  /** Raise an interrupt port of another domain, as the device stepped by this thread. */
-  raiseInterrupt(domid: DomId, port: EvtchnPort): void {
-    this.#events.raise(domid, port, 0);
-  }
-
   closePort(port: EvtchnPort): void {
     this.#ports.close(port);
   }
@@ -227,6 +248,10 @@ export class DomainHypercalls implements Hypercalls {
   shutdown(reason: ShutdownReason): void {
     Atomics.store(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_SHUTDOWN_WORD, reason + 1);
     this.memory.tell({ kind: 'shutdown', reason });
+  }
+
+  #raiseInterrupt(domid: DomId, generation: number, port: EvtchnPort): void {
+    if (this.#tables.liveIdentity(domid) === identity(domid, generation)) this.#events.raise(domid, port, 0);
   }
 
   /** The extent of frames that are ours and handed out. @throws HypercallError EPERM otherwise */

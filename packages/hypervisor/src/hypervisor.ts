@@ -3,7 +3,7 @@
 import { DomainRecord } from './domain/domain-record.ts';
 import { MemoryBuilder, type MemorySource, separateBuffers } from './domain/memory-builder.ts';
 import { clearRows, clearTouched, closePorts, dropClaims, isUnclaimed, undoMappings } from './domain/reclaim.ts';
-import { type AttachOptions, DomainHypercalls } from './domain-hypercalls.ts';
+import { DomainHypercalls } from './domain-hypercalls.ts';
 import { HypercallError } from './error.ts';
 import {
   GNTTAB_RESERVED_CONSOLE,
@@ -14,6 +14,8 @@ import {
 } from './grant/grant-entry.ts';
 import { type FrameRun, GNTMAP_host_map, GNTST, SHUTDOWN, type ShutdownReason } from './hypercalls.ts';
 import { DOM0, type DomId, type EvtchnPort, type GrantHandle, type GrantRef, PAGE_SIZE } from './ids.ts';
+import { IoPageTables } from './iommu/io-page-tables.ts';
+import { createIommuTables } from './iommu/iommu-layout.ts';
 import type { DomainBoot, StartInfo } from './memory/boot.ts';
 import type { ControlPort, ControlSink } from './memory/control-port.ts';
 import { completeLimits, type Limits } from './memory/limits.ts';
@@ -31,6 +33,8 @@ import {
   identityDomid,
   Tables,
 } from './memory/tables.ts';
+
+import { createPciTable, PciPlatform } from './pci/pci-platform.ts';
 
 /** How a machine is made. */
 export interface HypervisorOptions {
@@ -83,6 +87,11 @@ export interface Domain {
 export class Hypervisor {
   /** The hypercalls of dom0, for the toolstack on this thread. */
   readonly dom0: DomainHypercalls;
+  /** The machine's PCI functions: add, assign, take away. */
+  readonly pci: PciPlatform;
+  readonly #iommu: SharedArrayBuffer;
+  readonly #pciTable: SharedArrayBuffer;
+  readonly #spaces: IoPageTables;
   readonly #tables: Tables;
   readonly #buffer: SharedArrayBuffer;
   readonly #grantBuffers: SharedArrayBuffer[];
@@ -102,6 +111,10 @@ export class Hypervisor {
     this.#grantBuffers = Array.from({ length: limits.domains }, () => new SharedArrayBuffer(bytes));
     this.#grantTables = this.#grantBuffers.map((buffer) => new Int32Array(buffer));
     this.#builder = new MemoryBuilder(this.#tables, options.memory ?? separateBuffers, (id) => this.#find(id));
+    this.#iommu = createIommuTables({ spaces: limits.domains + 1, tablePages: 2048 + 4 * limits.extents });
+    this.#pciTable = createPciTable();
+    this.#spaces = new IoPageTables(this.#iommu);
+    this.pci = new PciPlatform({ table: this.#pciTable, iommu: this.#iommu });
     const record = this.#makeRecord(DOM0, 'dom0', limits.memoryBytes);
     this.dom0 = new DomainHypercalls(this.#bootOf(record, undefined), this.#localPort(record));
   }
@@ -139,8 +152,8 @@ export class Hypervisor {
   }
 
   /** The hypercalls of a domain that runs on this very thread. */
-  attachInThread(domain: Domain, options: AttachOptions = {}): DomainHypercalls {
-    return new DomainHypercalls(domain.boot, this.#localPort(this.#live(domain.domid)), options);
+  attachInThread(domain: Domain): DomainHypercalls {
+    return new DomainHypercalls(domain.boot, this.#localPort(this.#live(domain.domid)));
   }
 
   /** Send what a domain's thread must know to `sink`. Requests from there go to `control`. */
@@ -203,6 +216,7 @@ export class Hypervisor {
     Atomics.store(words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.dying);
     this.#closeStartRings(record);
     closePorts(this.#tables, record.identity);
+    this.pci.afterFence(domid, record.generation);
     undoMappings(this.#tables, record.identity, this.#grantTables);
     dropClaims(record.identity, this.#builder.extents.values());
     this.#builder.dropEventPages(record.identity);
@@ -241,6 +255,7 @@ export class Hypervisor {
     words[row + DOMAIN_LIMIT_WORD] = Math.floor(memoryBytes / PAGE_SIZE);
     Atomics.store(words, row + DOMAIN_STATE_WORD, DOMAIN_STATE.live);
     this.#records.set(domid, record);
+    this.#spaces.createSpace(domid, generation);
     return record;
   }
 
@@ -251,6 +266,8 @@ export class Hypervisor {
       limits: this.#tables.limits,
       tables: this.#buffer,
       grantTables: this.#grantBuffers,
+      iommu: this.#iommu,
+      pci: this.#pciTable,
       memory: [],
       start,
     };
@@ -336,6 +353,6 @@ export class Hypervisor {
 }
 
 /** Rebuild the hypercalls of a domain on its own thread, from its boot data. */
-export function attach(boot: DomainBoot, control: ControlPort, options: AttachOptions = {}): DomainHypercalls {
-  return new DomainHypercalls(boot, control, options);
+export function attach(boot: DomainBoot, control: ControlPort): DomainHypercalls {
+  return new DomainHypercalls(boot, control);
 }

@@ -1,7 +1,7 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
 export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
 export type { MemorySource } from './domain/memory-builder.ts';
-export { type AttachOptions, DomainHypercalls } from './domain-hypercalls.ts';
+export { DomainHypercalls } from './domain-hypercalls.ts';
 export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
 export type { PortCounters } from './event/event-delivery.ts';
@@ -59,7 +59,6 @@ export {
 export type { Kernel } from './kernel.ts';
 export type { DomainBoot, StartInfo } from './memory/boot.ts';
 export type { ControlMessage, ControlPort, ControlRequest, ControlSink } from './memory/control-port.ts';
-export type { IoMapper, IoRights } from './memory/io-mapper.ts';
 export type { Limits } from './memory/limits.ts';
 export {
   MSIX_BAR,

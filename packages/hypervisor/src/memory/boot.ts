@@ -28,6 +28,10 @@ export interface DomainBoot {
   readonly tables: SharedArrayBuffer;
   /** The grant table of every domid, guest-writable. */
   readonly grantTables: readonly SharedArrayBuffer[];
+  /** The IOMMU tables. */
+  readonly iommu: SharedArrayBuffer;
+  /** The PCI table. */
+  readonly pci: SharedArrayBuffer;
   /** Extents and event pages handed over before the start. */
   readonly memory: readonly ControlMessage[];
   /** The first rings; dom0 has none. */

@@ -23,8 +23,7 @@ export class DomainMemory {
   readonly #pages: (EventPage | undefined)[] = [];
   readonly #replies = new Map<number, string | undefined>();
   #sequence = 0;
-  /** Called with the number of every extent that is taken back; drop all views of it. */
-  onRetire: (extent: number) => void = () => {};
+  readonly #retired: ((extent: number) => void)[] = [];
 
   /** Talk as `self` over `port`; `initial` is what the boot data carried. */
   constructor(tables: Tables, self: Identity, port: ControlPort, initial: readonly ControlMessage[]) {
@@ -75,6 +74,11 @@ export class DomainMemory {
   /** Our last hold on a dead domain may just have gone: its remains can be cleared away. */
   granterMayBeGone(): void {
     this.tell({ kind: 'released' });
+  }
+
+  /** Have `listener` called with the number of every extent that is taken back: drop all views of it. */
+  whenRetired(listener: (extent: number) => void): void {
+    this.#retired.push(listener);
   }
 
   /** All extents held now. */
@@ -146,6 +150,6 @@ export class DomainMemory {
   #forget(id: number): void {
     if (this.#extents[id] === undefined) return;
     this.#extents[id] = undefined;
-    this.onRetire(id);
+    for (const listener of this.#retired) listener(id);
   }
 }

@@ -17,6 +17,3 @@ export interface IoMapper {
    */
   flush(): boolean;
 }
-
-/** A domain without an IOMMU: nothing can do DMA, so there is nothing to record. */
-export const noIoMapper: IoMapper = { setRights: () => true, flush: () => true };
