@@ -1,9 +1,11 @@
 // Guests on a bridge, wired without a xenstore: for tests of the network data path.
 import { type DomId, type EvtchnPort, GNTMAP_host_map, type GrantRef } from '@splitring/hypervisor';
+import { FrontRing, initRing } from 'sharedarraybuffer-ring';
 import { Bridge, type BridgeOptions, type LinkOptions } from '../../packages/backend/src/net/bridge.ts';
 import { NetScheduler, type NetSchedulerOptions } from '../../packages/backend/src/net/net-scheduler.ts';
 import { Vif, type VifAbilities } from '../../packages/backend/src/net/vif.ts';
 import { VifQueue } from '../../packages/backend/src/net/vif-queue.ts';
+import { GrantedPages } from '../../packages/frontend/src/net/granted-pages.ts';
 import { Nic } from '../../packages/frontend/src/net/nic.ts';
 import { NicQueue } from '../../packages/frontend/src/net/nic-queue.ts';
 import { type FakeDomain, FakeMachine } from './fake-machine.ts';
@@ -40,6 +42,11 @@ export class NetLab {
     this.scheduler = new NetScheduler(this.machine.clock, options);
     this.driver.add(this.scheduler);
     this.driver.add(this.bridge);
+  }
+
+  /** Add a guest whose rings the test writes by hand. */
+  raw(domid: number, options: LabGuestOptions = {}): RawGuest {
+    return new RawGuest(this, domid, options);
   }
 
   /** Add a connected guest; its address is 00:16:3e:00:00:<domid>. */
@@ -79,6 +86,107 @@ export class NetLab {
     const guest = { domain, nic, vif, mac: Uint8Array.of(0, 0x16, 0x3e, 0, 0, domid) };
     this.guests.push(guest);
     return guest;
+  }
+}
+
+/** One transmit slot as a hostile or odd front end would write it. */
+export interface RawSlot {
+  readonly page?: number;
+  readonly gref?: number;
+  readonly offset?: number;
+  readonly flags?: number;
+  readonly id?: number;
+  readonly size: number;
+  /** Write these bytes over the slot instead: an extra info. */
+  readonly raw?: readonly number[];
+}
+
+/** A guest without a driver: the test writes its rings by hand. */
+export class RawGuest {
+  readonly domain: FakeDomain;
+  readonly vif: Vif;
+  readonly queue: VifQueue;
+  readonly txPages: GrantedPages;
+  readonly rxPages: GrantedPages;
+  readonly tx: FrontRing;
+  readonly rx: FrontRing;
+  readonly data: GrantedPages;
+  readonly mac: Uint8Array;
+
+  constructor(lab: NetLab, domid: number, options: LabGuestOptions = {}) {
+    this.domain = lab.machine.domain(domid);
+    this.mac = Uint8Array.of(0, 0x16, 0x3e, 0, 0, domid);
+    const { hypercalls } = this.domain;
+    this.txPages = new GrantedPages(hypercalls, DRIVER as DomId, 1, false);
+    this.rxPages = new GrantedPages(hypercalls, DRIVER as DomId, 1, false);
+    this.data = new GrantedPages(hypercalls, DRIVER as DomId, 64, false);
+    initRing(this.txPages.bytes);
+    initRing(this.rxPages.bytes);
+    this.tx = new FrontRing(this.txPages.bytes, 12);
+    this.rx = new FrontRing(this.rxPages.bytes, 8);
+    this.vif = new Vif(`vif${domid}.0`, domid as DomId);
+    const port = hypercalls.allocUnbound(DRIVER as DomId);
+    const backPort = lab.driver.hypercalls.bindInterdomain(domid as DomId, port);
+    const wiring = {
+      name: `vif${domid} queue 0`,
+      guest: domid as DomId,
+      txPort: backPort,
+      rxPort: backPort,
+      maxKeptPages: options.isPersistent === false ? 0 : 512,
+    };
+    const link = lab.bridge.attach(this.vif, options.link);
+    const regions = { tx: this.txPages.bytes, rx: this.rxPages.bytes };
+    this.queue = new VifQueue(lab.driver.hypercalls, wiring, regions, link, this.vif.counters);
+    this.vif.connect([this.queue], options.abilities ?? { canScatter: true, canGsoV4: true, canGsoV6: true });
+    lab.scheduler.add(this.vif);
+  }
+
+  /** Write slots onto the transmit ring and publish them. */
+  send(...slots: readonly RawSlot[]): void {
+    const { view } = this.tx;
+    for (const [index, slot] of slots.entries()) {
+      const at = this.tx.stageRequest();
+      if (at < 0) throw new Error('the ring is full');
+      view.setUint32(at, slot.gref ?? this.data.refs[slot.page ?? 0] ?? 0, true);
+      view.setUint16(at + 4, slot.offset ?? 0, true);
+      view.setUint16(at + 6, slot.flags ?? 0, true);
+      view.setUint16(at + 8, slot.id ?? index, true);
+      view.setUint16(at + 10, slot.size, true);
+      for (const [i, byte] of (slot.raw ?? []).entries()) view.setUint8(at + i, byte);
+    }
+    this.tx.pushRequests();
+  }
+
+  /** Take all transmit responses as [id, status]. */
+  responses(): [number, number][] {
+    const found: [number, number][] = [];
+    if (this.tx.availableResponses() <= 0) return found;
+    while (this.tx.takeResponse())
+      found.push([this.tx.response.getUint16(0, true), this.tx.response.getInt16(2, true)]);
+    return found;
+  }
+
+  /** Post receive buffers: page `page + i` with id `id + i`. */
+  post(count: number, gref?: number): void {
+    for (let i = 0; i < count; i += 1) {
+      const at = this.rx.stageRequest();
+      if (at < 0) throw new Error('the ring is full');
+      this.rx.view.setUint16(at, i, true);
+      this.rx.view.setUint16(at + 2, 0, true);
+      this.rx.view.setUint32(at + 4, gref ?? this.data.refs[32 + (i % 32)] ?? 0, true);
+    }
+    this.rx.pushRequests();
+  }
+
+  /** Take all receive responses as [id, offset, flags, status]. */
+  received(): [number, number, number, number][] {
+    const found: [number, number, number, number][] = [];
+    if (this.rx.availableResponses() <= 0) return found;
+    const r = this.rx.response;
+    while (this.rx.takeResponse()) {
+      found.push([r.getUint16(0, true), r.getUint16(2, true), r.getUint16(4, true), r.getInt16(6, true)]);
+    }
+    return found;
   }
 }
 

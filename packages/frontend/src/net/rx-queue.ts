@@ -65,6 +65,8 @@ export class NetRxQueue {
     this.posted = 0;
     this.toPublish = 0;
     this.refill();
+    this.toPublish = 0;
+    this.ring.pushRequests(); // nobody to notify yet: the back end finds the buffers when it attaches
   }
 
   /** Whether a frame, or a broken ring, awaits. */
