@@ -30,3 +30,23 @@ export {
   XEN_NETIF_NR_SLOTS_MIN,
 } from './netif.ts';
 export { XenbusState, type XenbusStateValue } from './xenbus-state.ts';
+export {
+  encodeXsMessage,
+  latin1,
+  readXsHeader,
+  writeXsHeader,
+  XENSTORE_ABS_PATH_MAX,
+  XENSTORE_PAYLOAD_MAX,
+  XENSTORE_REL_PATH_MAX,
+  XENSTORE_RING_SIZE,
+  XS,
+  XS_CONNECTION,
+  XS_ERRORS,
+  XS_FEATURE,
+  XS_HEADER_BYTES,
+  XS_PAGE,
+  XS_PAGE_ERROR,
+  type XsErrorName,
+  type XsHeader,
+  type XsType,
+} from './xs-wire.ts';

@@ -27,7 +27,7 @@ export interface Caller {
   readonly isPrivileged: boolean;
 }
 
-const LETTERS = ['n', 'r', 'w', 'b'] as const;
+const LETTERS = 'nrwb';
 const ENTRY = /^([nrwb])(0|[1-9][0-9]{0,4})$/;
 
 /** Largest domid a permission may name: DOMID_FIRST_RESERVED − 1. */
@@ -41,7 +41,7 @@ export function parsePermissions(texts: readonly string[]): Permissions | undefi
     if (!match) return undefined;
     const domid = Number(match[2]);
     if (domid > DOMID_MAX) return undefined;
-    list.push({ domid, access: LETTERS.findIndex((letter) => letter === match[1]) });
+    list.push({ domid, access: LETTERS.indexOf(match[1] ?? '') });
   }
   return list.length > 0 ? list : undefined;
 }

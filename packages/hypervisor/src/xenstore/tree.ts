@@ -68,12 +68,21 @@ export class Tree {
     node.generation = generation;
   }
 
-  /** Add a node below an existing parent, which gets `generation` as well. */
-  create(path: readonly string[], value: string, permissions: Permissions, generation: number): void {
-    const parent = this.writable(path, path.length - 1);
-    const name = path[path.length - 1] ?? '';
+  /**
+   * Add the missing nodes of `path` below its first `depth` components, which exist: the last one with `value`, those
+   * between empty, all with the same permissions and generation, which their parent gets as well.
+   */
+  create(path: readonly string[], depth: number, value: string, permissions: Permissions, generation: number): void {
+    const parent = this.writable(path, depth);
     const epoch = this.epoch;
-    parent.children.set(name, { value, permissions, generation, children: new Map(), childNameBytes: 0, epoch });
+    let node: StoreNode = { value, permissions, generation, children: new Map(), childNameBytes: 0, epoch };
+    for (let i = path.length - 1; i > depth; i--) {
+      const name = path[i] ?? '';
+      const children = new Map([[name, node]]);
+      node = { value: '', permissions, generation, children, childNameBytes: name.length + 1, epoch };
+    }
+    const name = path[depth] ?? '';
+    parent.children.set(name, node);
     parent.childNameBytes += name.length + 1;
     parent.generation = generation;
   }
