@@ -6,3 +6,12 @@ export {
   type BlockOp,
   type BlockStatus,
 } from './block-device.ts';
+export { type NamespaceInfo, NvmeDisk } from './driver/nvme-disk.ts';
+export { NvmeDriver, type NvmeDriverOptions } from './driver/nvme-driver.ts';
+export { ImageFile, type ImageFileOptions } from './media/image-file.ts';
+export { holdImage, type ImageHold } from './media/image-hold.ts';
+export { MEDIUM_STATUS, type Medium, type MediumStatus } from './media/medium.ts';
+export { MediumError } from './media/medium-error.ts';
+export { MemoryMedium, type MemoryMediumOptions } from './media/memory-medium.ts';
+export { Namespace } from './nvme/namespace.ts';
+export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';

@@ -68,6 +68,11 @@ export class Msix {
     this.send(vector);
   }
 
+  /** Forget that a vector is pending: its cause is gone. */
+  withdraw(vector: number): void {
+    this.row.msixPending[vector >>> 5] = (this.row.msixPending[vector >>> 5] ?? 0) & ~(1 << (vector & 31));
+  }
+
   /** Send what is pending and no longer masked. */
   sendPending(): void {
     if (!this.isEnabled || this.isFunctionMasked) return;

@@ -51,6 +51,8 @@ export interface BusMaster {
   extentBytes(frame: FrameNumber): Uint8Array;
   /** Raise MSI-X vector `vector`. */
   interrupt(vector: number): void;
+  /** The cause of a vector was dealt with while it was masked: unmasking must not fire for it. PCI 3.0 §6.8.3.5 */
+  withdraw(vector: number): void;
 }
 
 /** A device model: the hardware behind one PCI function, stepped by exactly one thread. */

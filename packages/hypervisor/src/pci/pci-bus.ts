@@ -254,6 +254,10 @@ class SlotMaster implements BusMaster {
   interrupt(vector: number): void {
     if (this.isEnabled) this.msix?.raise(vector);
   }
+
+  withdraw(vector: number): void {
+    this.msix?.withdraw(vector);
+  }
 }
 
 /** A function as its driver sees it. */

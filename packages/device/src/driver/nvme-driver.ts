@@ -1,0 +1,330 @@
+// The native NVMe driver: brings a controller up, makes queue pairs, offers namespaces as block devices.
+// NVM Express base specification 1.4 §7.6.1, "Initialization".
+import { type FrameRun, type Kernel, PCI, PCI_COMMAND, type PciFunction, type Stepped } from '@splitring/hypervisor';
+import { BLOCK_STATUS } from '../block-device.ts';
+import { ADMIN, CC, CNS, CSTS, FEATURE, NVME_REG } from '../nvme/nvme-registers.ts';
+import { AdminQueue } from './admin-queue.ts';
+import { type NamespaceInfo, NvmeDisk } from './nvme-disk.ts';
+import { NvmeQueuePair, queuePairFrames } from './nvme-queue-pair.ts';
+
+/** Options of the driver. */
+export interface NvmeDriverOptions {
+  /** I/O queue pairs to make, fewer if the controller offers fewer; default 1. */
+  readonly queuePairs?: number;
+  /** Entries per queue; default 256, fewer if the controller allows fewer. */
+  readonly queueEntries?: number;
+  /** How long an admin command may take; default 10 s. */
+  readonly adminTimeoutMs?: number;
+}
+
+const IOSQES = 6 << 16;
+const IOCQES = 4 << 20;
+const ADMIN_ENTRIES = 32;
+const EVENT_NAMESPACE_CHANGED = 2;
+const LOG_CHANGED_NAMESPACES = 0x04;
+const CHANGED_LOG_DWORDS = 1024;
+
+/** The driver cannot go on; the message says where. */
+class BringUpError extends Error {}
+
+interface Pair {
+  readonly queue: NvmeQueuePair;
+  readonly vector: number;
+  isArmed: boolean;
+}
+
+/**
+ * Drives one controller. Stepped: add it to the kernel, and poll until `state` is no longer `starting`.
+ *
+ * @example
+ * const driver = new NvmeDriver(kernel, kernel.hypercalls.pci.open(rid));
+ * kernel.add(driver);
+ * // once driver.state === 'ready':
+ * const disk = driver.openDisk(1);
+ */
+export class NvmeDriver implements Stepped {
+  /** Where the driver is. `failed` is for good: open the function anew after a reset. */
+  state: 'starting' | 'ready' | 'failed' | 'closed' = 'starting';
+  /** Why it failed. */
+  failure: string | undefined;
+  /** Namespaces found. */
+  namespaces: readonly NamespaceInfo[] = [];
+  private readonly kernel: Pick<Kernel, 'hypercalls' | 'clock' | 'onEvent' | 'offEvent'>;
+  private readonly pci: PciFunction;
+  private readonly registers;
+  private readonly options: Required<NvmeDriverOptions>;
+  private readonly memory: FrameRun[] = [];
+  private readonly pairs: Pair[] = [];
+  private readonly disks: NvmeDisk[] = [];
+  private readonly ports: ReturnType<PciFunction['bindVector']>[] = [];
+  private readonly task: Generator<void, void, void>;
+  private admin: AdminQueue | undefined;
+  private waitUntilMs = Number.POSITIVE_INFINITY;
+
+  /** Start bringing up the controller behind `pci`. */
+  constructor(
+    kernel: Pick<Kernel, 'hypercalls' | 'clock' | 'onEvent' | 'offEvent'>,
+    pci: PciFunction,
+    options: NvmeDriverOptions = {},
+  ) {
+    this.kernel = kernel;
+    this.pci = pci;
+    this.registers = pci.bar(0);
+    this.options = { queuePairs: 1, queueEntries: 256, adminTimeoutMs: 10_000, ...options };
+    this.task = this.run();
+  }
+
+  /** I/O queue pairs made. */
+  get queuePairs(): number {
+    return this.pairs.length;
+  }
+
+  /**
+   * Open a namespace on one of the queue pairs; the same namespace may be opened on each.
+   * @throws RangeError no such namespace or queue pair, or the driver is not ready
+   */
+  openDisk(nsid: number, queuePair = 0): NvmeDisk {
+    const info = this.namespaces.find((each) => each.nsid === nsid);
+    const pair = this.pairs[queuePair];
+    if (this.state !== 'ready' || info === undefined || pair === undefined) {
+      throw new RangeError(`Cannot open namespace ${nsid} on queue pair ${queuePair}: driver is ${this.state}`);
+    }
+    const disk = new NvmeDisk(info, pair.queue, () => this.armPair(pair));
+    this.disks.push(disk);
+    return disk;
+  }
+
+  /** Bring-up, then completions of every queue pair and asynchronous events. */
+  poll(): boolean {
+    if (this.state === 'closed' || this.state === 'failed') return false;
+    let didWork = this.admin?.poll() ?? false;
+    for (const pair of this.pairs) {
+      if (pair.isArmed) this.disarm(pair);
+      didWork = pair.queue.reap() || didWork;
+    }
+    if (this.state === 'starting' || didWork || this.waitUntilMs !== Number.POSITIVE_INFINITY) this.advance();
+    return didWork;
+  }
+
+  /** Let every queue pair interrupt. @returns true if completions wait */
+  arm(): boolean {
+    let hasWork = this.admin?.hasCompletion ?? false;
+    for (const pair of this.pairs) hasWork = this.armPair(pair) || hasWork;
+    return hasWork;
+  }
+
+  /** When bring-up gives up waiting. */
+  deadlineMs(): number {
+    return this.waitUntilMs;
+  }
+
+  /** Shut the controller down without a flush, end what is in flight as aborted, and give the memory back. */
+  close(): void {
+    if (this.state === 'closed') return;
+    this.state = 'closed';
+    this.registers.write32(NVME_REG.cc, 0);
+    this.pci.configWrite(PCI.command, 2, PCI_COMMAND.memory); // no bus mastering: nothing reaches our memory any more
+    this.endAll(BLOCK_STATUS.aborted);
+    for (const port of this.ports) {
+      this.kernel.offEvent(port);
+      this.kernel.hypercalls.closePort(port);
+    }
+    for (const run of this.memory) this.kernel.hypercalls.freeFrames(run);
+  }
+
+  private advance(): void {
+    try {
+      this.task.next();
+    } catch (error) {
+      if (!(error instanceof BringUpError)) throw error;
+      this.fail(error.message);
+    }
+  }
+
+  private fail(why: string): void {
+    this.state = 'failed';
+    this.failure = why;
+    this.endAll(BLOCK_STATUS.error);
+  }
+
+  private endAll(status: typeof BLOCK_STATUS.error | typeof BLOCK_STATUS.aborted): void {
+    for (const disk of this.disks) disk.detach();
+    for (const { queue } of this.pairs) queue.failAll(status);
+  }
+
+  private armPair(pair: Pair): boolean {
+    if (!pair.isArmed) {
+      pair.isArmed = true;
+      this.pci.maskVector(pair.vector, false);
+    }
+    return pair.queue.hasCompletion;
+  }
+
+  private disarm(pair: Pair): void {
+    pair.isArmed = false;
+    this.pci.maskVector(pair.vector, true);
+  }
+
+  /** The whole life, one step per poll. Not hot: I/O goes past it. */
+  private *run(): Generator<void, void, void> {
+    this.pci.configWrite(PCI.command, 2, PCI_COMMAND.memory | PCI_COMMAND.busMaster);
+    const timeoutMs = Math.max(500, (this.registers.read32(NVME_REG.capLow) >>> 24) * 500);
+    this.registers.write32(NVME_REG.cc, 0);
+    yield* this.waitFor(() => (this.registers.read32(NVME_REG.csts) & CSTS.ready) === 0, timeoutMs, 'disable');
+    const admin = this.setUpAdmin();
+    this.registers.write32(NVME_REG.cc, CC.enable | IOSQES | IOCQES);
+    yield* this.waitFor(() => this.isReadyOrThrow(), timeoutMs, 'enable');
+    const pairs = yield* this.negotiateQueues(admin);
+    for (let id = 1; id <= pairs; id++) yield* this.createPair(admin, id);
+    this.namespaces = yield* this.identifyAll(admin);
+    this.state = 'ready';
+    this.waitUntilMs = Number.POSITIVE_INFINITY;
+    for (;;) yield* this.serveEvent(admin);
+  }
+
+  private isReadyOrThrow(): boolean {
+    const csts = this.registers.read32(NVME_REG.csts);
+    if ((csts & CSTS.fatal) !== 0) throw new BringUpError('the controller reports a fatal status');
+    return (csts & CSTS.ready) !== 0;
+  }
+
+  private setUpAdmin(): AdminQueue {
+    const memory = this.allocate(3); // submission queue, completion queue, data
+    const admin = new AdminQueue(memory, ADMIN_ENTRIES, this.registers);
+    this.registers.write32(NVME_REG.aqa, (ADMIN_ENTRIES - 1) | ((ADMIN_ENTRIES - 1) << 16));
+    this.registers.write32(NVME_REG.asqLow, memory.first << 12);
+    this.registers.write32(NVME_REG.asqHigh, memory.first >>> 20);
+    this.registers.write32(NVME_REG.acqLow, (memory.first + 1) << 12);
+    this.registers.write32(NVME_REG.acqHigh, (memory.first + 1) >>> 20);
+    const port = this.pci.bindVector(0);
+    this.ports.push(port);
+    this.kernel.onEvent(port, () => {});
+    this.admin = admin;
+    return admin;
+  }
+
+  private *negotiateQueues(admin: AdminQueue): Generator<void, number, void> {
+    const wanted = this.options.queuePairs;
+    const granted = yield* this.command(admin, ADMIN.setFeatures, 'set the number of queues', {
+      cdw10: FEATURE.numberOfQueues,
+      cdw11: (wanted - 1) | ((wanted - 1) << 16),
+    });
+    return Math.min(wanted, (granted & 0xffff) + 1, (granted >>> 16) + 1);
+  }
+
+  private *createPair(admin: AdminQueue, id: number): Generator<void, void, void> {
+    const allowed = (this.registers.read32(NVME_REG.capLow) & 0xffff) + 1;
+    const entries = Math.min(this.options.queueEntries, allowed);
+    const frames = queuePairFrames(entries);
+    const memory = this.allocate(frames.sq + frames.cq + frames.lists);
+    const queue = new NvmeQueuePair(id, entries, memory, this.registers);
+    const port = this.pci.bindVector(id);
+    this.ports.push(port);
+    this.kernel.onEvent(port, () => {}); // the event wakes the domain; poll() does the work
+    this.pci.maskVector(id, true);
+    const size = (entries - 1) << 16;
+    yield* this.command(admin, ADMIN.createCq, `create completion queue ${id}`, {
+      page: queue.cqPage,
+      cdw10: id | size,
+      cdw11: (id << 16) | 3, // interrupts enabled, physically contiguous
+    });
+    yield* this.command(admin, ADMIN.createSq, `create submission queue ${id}`, {
+      page: queue.sqPage,
+      cdw10: id | size,
+      cdw11: (id << 16) | 1,
+    });
+    this.pairs.push({ queue, vector: id, isArmed: false });
+  }
+
+  private *identifyAll(admin: AdminQueue): Generator<void, NamespaceInfo[], void> {
+    yield* this.command(admin, ADMIN.identify, 'list namespaces', {
+      page: admin.dataPage,
+      cdw10: CNS.activeNamespaces,
+    });
+    const nsids: number[] = [];
+    for (let at = 0; at < 4096; at += 4) {
+      const nsid = admin.data.getUint32(at, true);
+      if (nsid === 0) break;
+      nsids.push(nsid);
+    }
+    const found: NamespaceInfo[] = [];
+    for (const nsid of nsids) found.push(yield* this.identify(admin, nsid));
+    return found;
+  }
+
+  private *identify(admin: AdminQueue, nsid: number): Generator<void, NamespaceInfo, void> {
+    const page = admin.dataPage;
+    yield* this.command(admin, ADMIN.identify, `identify namespace ${nsid}`, { nsid, page, cdw10: CNS.namespace });
+    const { data } = admin;
+    const format = data.getUint8(26) & 0xf;
+    const blockShift = data.getUint8(128 + format * 4 + 2);
+    if (blockShift !== 9 && blockShift !== 12) {
+      throw new BringUpError(`namespace ${nsid} has blocks of 2^${blockShift} bytes; 512 and 4096 are supported`);
+    }
+    const logicalBlockBytes = 1 << blockShift;
+    const hasGranularity = (data.getUint8(24) & 0x10) !== 0;
+    return {
+      nsid,
+      blocks: data.getUint32(0, true) + data.getUint32(4, true) * 2 ** 32,
+      logicalBlockBytes,
+      physicalBlockBytes: logicalBlockBytes * (hasGranularity ? data.getUint16(64, true) + 1 : 1),
+      isReadOnly: (data.getUint8(99) & 1) !== 0,
+      hasDiscard: (data.getUint8(33) & 7) === 1,
+    };
+  }
+
+  /** Wait for one asynchronous event and act on it: sizes of namespaces may have changed. */
+  private *serveEvent(admin: AdminQueue): Generator<void, void, void> {
+    admin.submit(ADMIN.asyncEvent, {});
+    let event = admin.takeResult();
+    for (; event === undefined; event = admin.takeResult()) yield;
+    if (event.status !== 0 || (event.result & 7) !== EVENT_NAMESPACE_CHANGED) return;
+    yield* this.command(admin, ADMIN.getLogPage, 'read the changed namespaces', {
+      page: admin.dataPage,
+      cdw10: LOG_CHANGED_NAMESPACES | ((CHANGED_LOG_DWORDS - 1) << 16),
+    });
+    const namespaces: NamespaceInfo[] = [];
+    for (const { nsid } of this.namespaces) {
+      const info = yield* this.identify(admin, nsid);
+      namespaces.push(info);
+      for (const disk of this.disks) if (disk.nsid === nsid) disk.resize(info.blocks);
+    }
+    this.namespaces = namespaces;
+    this.waitUntilMs = Number.POSITIVE_INFINITY;
+  }
+
+  private *command(
+    admin: AdminQueue,
+    opcode: number,
+    what: string,
+    fields: Parameters<AdminQueue['submit']>[1],
+  ): Generator<void, number, void> {
+    admin.submit(opcode, fields);
+    this.waitUntilMs = this.kernel.clock.nowMs() + this.options.adminTimeoutMs;
+    for (;;) {
+      const result = admin.takeResult();
+      if (result !== undefined) {
+        if (result.status !== 0) throw new BringUpError(`cannot ${what}: status 0x${result.status.toString(16)}`);
+        return result.result;
+      }
+      if (this.kernel.clock.nowMs() >= this.waitUntilMs) throw new BringUpError(`cannot ${what}: no answer in time`);
+      yield;
+    }
+  }
+
+  private *waitFor(isDone: () => boolean, timeoutMs: number, what: string): Generator<void, void, void> {
+    this.waitUntilMs = this.kernel.clock.nowMs() + timeoutMs;
+    while (!isDone()) {
+      if (this.kernel.clock.nowMs() >= this.waitUntilMs)
+        throw new BringUpError(`the controller does not ${what} in time`);
+      yield;
+    }
+  }
+
+  private allocate(frames: number): FrameRun {
+    const { hypercalls } = this.kernel;
+    const run = hypercalls.allocateFrames(hypercalls.domid, frames);
+    this.memory.push(run);
+    return run;
+  }
+}

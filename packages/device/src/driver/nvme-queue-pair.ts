@@ -1,0 +1,289 @@
+// hot path: bench/block
+// The driver's side of one I/O queue pair: tags, submission entries, PRP lists, completions.
+// NVM Express base specification 1.4 §4 (queues, PRPs), §6 (NVM commands).
+import type { FrameRun, Mmio } from '@splitring/hypervisor';
+import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '../block-device.ts';
+import {
+  CQE_WORDS,
+  DSM_DEALLOCATE,
+  FORCE_UNIT_ACCESS,
+  NVM,
+  NVME_REG,
+  SQE_WORDS,
+  STATUS,
+} from '../nvme/nvme-registers.ts';
+
+/** Pages one PRP list of ours holds, and therefore pages one command carries. */
+export const MAX_COMMAND_PAGES = 256;
+/** Most logical blocks of one command (16 bits, zero-based). */
+const MAX_COMMAND_BLOCKS = 65_536;
+const LIST_WORDS = 512; // 2 KiB a tag: 256 entries of 8 bytes
+
+/** Who asked for a command. */
+export interface TagOwner {
+  /** Namespace that the owner's commands go to. */
+  readonly nsid: number;
+  /** log2 of sectors (512 bytes) per logical block. */
+  readonly sectorShift: number;
+  /** Told once per command. */
+  onComplete: (cookie: number, status: BlockStatus) => void;
+}
+
+/** Memory a queue pair of `entries` needs, in frames: submission queue, completion queue, PRP lists. */
+export function queuePairFrames(entries: number): { readonly sq: number; readonly cq: number; readonly lists: number } {
+  return { sq: Math.ceil(entries / 64), cq: Math.ceil(entries / 256), lists: Math.ceil(entries / 2) };
+}
+
+/** The block status for an NVMe status field. */
+export function blockStatus(status: number): BlockStatus {
+  switch (status & 0x7ff) {
+    case STATUS.success:
+      return BLOCK_STATUS.okay;
+    case STATUS.capacityExceeded:
+      return BLOCK_STATUS.outOfSpace;
+    case STATUS.namespaceWriteProtected:
+      return BLOCK_STATUS.readOnly;
+    case STATUS.lbaOutOfRange:
+      return BLOCK_STATUS.outOfRange;
+    case STATUS.invalidOpcode:
+      return BLOCK_STATUS.unsupported;
+    case STATUS.abortRequested:
+    case STATUS.abortedSqDeletion:
+      return BLOCK_STATUS.aborted;
+    default:
+      return BLOCK_STATUS.error;
+  }
+}
+
+/** One I/O queue pair. */
+export class NvmeQueuePair {
+  /** Queue id. */
+  readonly id: number;
+  /** Entries of each queue. */
+  readonly entries: number;
+  /** First bus page of the submission queue. */
+  readonly sqPage: number;
+  /** First bus page of the completion queue. */
+  readonly cqPage: number;
+  /** Completions that named no command in flight: the device is broken. */
+  strayCompletions = 0;
+  private readonly registers: Mmio;
+  private readonly sq: Int32Array;
+  private readonly cq: Int32Array;
+  private readonly lists: Int32Array;
+  private readonly listPage: number;
+  private sqTail = 0;
+  private rungTail = 0;
+  private cqHead = 0;
+  private phase = 1;
+  private readonly owners: (TagOwner | undefined)[];
+  private readonly cookies: number[];
+  /** Blocks still to zero or discard after the piece in flight, and where they start. */
+  private readonly moreBlocks: number[];
+  private readonly moreStart: number[];
+  private readonly rangeOps: number[];
+  private readonly rangeFlags: number[];
+  private readonly freeList: Int32Array;
+  private free: number;
+
+  /** Use `memory`: as many frames as queuePairFrames() tells, zeroed, contiguous. */
+  constructor(id: number, entries: number, memory: FrameRun, registers: Mmio) {
+    const frames = queuePairFrames(entries);
+    const { buffer, byteOffset } = memory.bytes;
+    this.id = id;
+    this.entries = entries;
+    this.registers = registers;
+    this.sqPage = memory.first;
+    this.cqPage = memory.first + frames.sq;
+    this.listPage = memory.first + frames.sq + frames.cq;
+    this.sq = new Int32Array(buffer, byteOffset, frames.sq * 1024);
+    this.cq = new Int32Array(buffer, byteOffset + frames.sq * 4096, frames.cq * 1024);
+    this.lists = new Int32Array(buffer, byteOffset + (frames.sq + frames.cq) * 4096, frames.lists * 1024);
+    const tags = entries - 1; // one entry stays empty, so the queue never overflows
+    this.owners = new Array<TagOwner | undefined>(tags).fill(undefined);
+    this.cookies = new Array<number>(tags).fill(0);
+    this.moreBlocks = new Array<number>(tags).fill(0);
+    this.moreStart = new Array<number>(tags).fill(0);
+    this.rangeOps = new Array<number>(tags).fill(0);
+    this.rangeFlags = new Array<number>(tags).fill(0);
+    this.freeList = Int32Array.from({ length: tags }, (_, tag) => tags - 1 - tag);
+    this.free = tags;
+  }
+
+  /** Tags not in flight. */
+  get freeTags(): number {
+    return this.free;
+  }
+
+  /** Stage a command. @returns false if no tag is free */
+  submit(owner: TagOwner, command: BlockCommand): boolean {
+    if (this.free === 0) return false;
+    const tag = this.freeList[--this.free] as number; // free ≤ tags
+    this.owners[tag] = owner;
+    this.cookies[tag] = command.cookie;
+    if (command.op <= BLOCK_OP.write) {
+      this.stageTransfer(tag, owner, command);
+    } else if (command.op === BLOCK_OP.flush) {
+      this.stage(tag, NVM.flush, owner.nsid, 0, 0);
+    } else {
+      this.moreBlocks[tag] = command.sectors >>> owner.sectorShift;
+      this.moreStart[tag] = command.startSector / 2 ** owner.sectorShift;
+      this.rangeOps[tag] = command.op;
+      this.rangeFlags[tag] = command.isForceUnitAccess ? FORCE_UNIT_ACCESS : 0;
+      this.stageRange(tag, owner);
+    }
+    return true;
+  }
+
+  /** Ring the doorbell if anything was staged since the last time. */
+  kick(): void {
+    if (this.rungTail === this.sqTail) return;
+    this.rungTail = this.sqTail;
+    this.registers.write32(NVME_REG.doorbells + this.id * 8, this.sqTail);
+  }
+
+  /** Whether a completion waits. */
+  get hasCompletion(): boolean {
+    const last = Atomics.load(this.cq, this.cqHead * CQE_WORDS + 3);
+    return ((last >>> 16) & 1) === this.phase;
+  }
+
+  /** Reap completions, at most a queue full. @returns whether there was any */
+  reap(): boolean {
+    let reaped = 0;
+    while (reaped < this.entries) {
+      const last = Atomics.load(this.cq, this.cqHead * CQE_WORDS + 3);
+      if (((last >>> 16) & 1) !== this.phase) break;
+      if (++this.cqHead === this.entries) {
+        this.cqHead = 0;
+        this.phase ^= 1;
+      }
+      reaped++;
+      this.finish(last & 0xffff, last >>> 17);
+    }
+    if (reaped === 0) return false;
+    this.registers.write32(NVME_REG.doorbells + this.id * 8 + 4, this.cqHead);
+    this.kick(); // pieces of long commands, and what completions made room for
+    return true;
+  }
+
+  /** The device is gone: everything in flight ends with `status`, each command told once. */
+  failAll(status: BlockStatus): void {
+    for (let tag = 0; tag < this.owners.length; tag++) {
+      const owner = this.owners[tag];
+      if (owner === undefined) continue;
+      this.release(tag);
+      owner.onComplete(this.cookies[tag] as number, status); // tag < length
+    }
+  }
+
+  private finish(tag: number, status: number): void {
+    const owner = this.owners[tag];
+    if (owner === undefined) {
+      this.strayCompletions++;
+      return;
+    }
+    const isPiece = (this.moreBlocks[tag] as number) > 0; // tag is in range: it has an owner
+    if (isPiece && status === 0) {
+      this.stageRange(tag, owner);
+      return;
+    }
+    const cookie = this.cookies[tag] as number; // as above
+    this.release(tag);
+    owner.onComplete(cookie, status === 0 ? BLOCK_STATUS.okay : blockStatus(status));
+  }
+
+  private release(tag: number): void {
+    this.owners[tag] = undefined;
+    this.moreBlocks[tag] = 0;
+    this.freeList[this.free++] = tag;
+  }
+
+  private stageTransfer(tag: number, owner: TagOwner, command: BlockCommand): void {
+    const { sq } = this;
+    const at = this.sqTail * SQE_WORDS;
+    const pages = command.busPages;
+    const first = pages[0] as number; // a transfer touches at least one page
+    sq[at] = (command.op === BLOCK_OP.read ? NVM.read : NVM.write) | (tag << 16);
+    sq[at + 1] = owner.nsid;
+    sq[at + 6] = (first << 12) | command.firstOffset;
+    sq[at + 7] = first >>> 20;
+    if (command.pageCount === 2) {
+      const second = pages[1] as number; // pageCount is 2
+      sq[at + 8] = second << 12;
+      sq[at + 9] = second >>> 20;
+    } else if (command.pageCount > 2) {
+      this.writeList(tag, pages, command.pageCount);
+      const list = this.listPage + (tag >>> 1);
+      sq[at + 8] = (list << 12) | ((tag & 1) << 11);
+      sq[at + 9] = list >>> 20;
+    }
+    const shift = owner.sectorShift;
+    const start = shift === 0 ? command.startSector : command.startSector / 8;
+    sq[at + 10] = start;
+    sq[at + 11] = start < 2 ** 32 ? 0 : Math.floor(start / 2 ** 32);
+    sq[at + 12] = ((command.sectors >>> shift) - 1) | (command.isForceUnitAccess ? FORCE_UNIT_ACCESS : 0);
+    this.advance();
+  }
+
+  private writeList(tag: number, pages: readonly number[], count: number): void {
+    const { lists } = this;
+    let at = tag * LIST_WORDS;
+    for (let i = 1; i < count; i++) {
+      const page = pages[i] as number; // i < pageCount
+      lists[at] = page << 12;
+      lists[at + 1] = page >>> 20;
+      at += 2;
+    }
+  }
+
+  /** Stage the next piece of a write-zeroes or discard command. */
+  private stageRange(tag: number, owner: TagOwner): void {
+    const left = this.moreBlocks[tag] as number; // tag in range
+    const start = this.moreStart[tag] as number; // as above
+    const blocks = Math.min(left, MAX_COMMAND_BLOCKS);
+    this.moreBlocks[tag] = left - blocks;
+    this.moreStart[tag] = start + blocks;
+    const high = Math.floor(start / 2 ** 32);
+    if (this.rangeOps[tag] !== BLOCK_OP.discard) {
+      this.stage(tag, NVM.writeZeroes, owner.nsid, 0, 0);
+      this.amend(start, high, (blocks - 1) | (this.rangeFlags[tag] as number)); // as above
+      return;
+    }
+    const list = tag * LIST_WORDS; // one range of 16 bytes: attributes, blocks, start
+    this.lists[list] = 0;
+    this.lists[list + 1] = blocks;
+    this.lists[list + 2] = start;
+    this.lists[list + 3] = high;
+    const page = this.listPage + (tag >>> 1);
+    this.stage(tag, NVM.datasetManagement, owner.nsid, (page << 12) | ((tag & 1) << 11), page >>> 20);
+    this.amend(0, DSM_DEALLOCATE, 0);
+  }
+
+  private stage(tag: number, opcode: number, nsid: number, prpLow: number, prpHigh: number): void {
+    const { sq } = this;
+    const at = this.sqTail * SQE_WORDS;
+    sq[at] = opcode | (tag << 16);
+    sq[at + 1] = nsid;
+    sq[at + 6] = prpLow;
+    sq[at + 7] = prpHigh;
+    sq[at + 8] = 0;
+    sq[at + 9] = 0;
+    sq[at + 10] = 0;
+    sq[at + 11] = 0;
+    sq[at + 12] = 0;
+    this.advance();
+  }
+
+  /** Fill in dwords 10 … 12 of the entry staged last. */
+  private amend(cdw10: number, cdw11: number, cdw12: number): void {
+    const at = ((this.sqTail === 0 ? this.entries : this.sqTail) - 1) * SQE_WORDS;
+    this.sq[at + 10] = cdw10;
+    this.sq[at + 11] = cdw11;
+    this.sq[at + 12] = cdw12;
+  }
+
+  private advance(): void {
+    if (++this.sqTail === this.entries) this.sqTail = 0;
+  }
+}
