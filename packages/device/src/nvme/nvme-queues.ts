@@ -11,9 +11,11 @@ class QueueMemory {
   private readonly firstPage: number;
   private readonly frames: Int32Array;
   private readonly views: (Int32Array | undefined)[];
+  private epoch: number;
 
   constructor(master: BusMaster, firstPage: number, pages: number) {
     this.master = master;
+    this.epoch = master.viewEpoch;
     this.firstPage = firstPage;
     this.frames = new Int32Array(pages).fill(-1);
     this.views = new Array<Int32Array | undefined>(pages).fill(undefined);
@@ -23,6 +25,10 @@ class QueueMemory {
   page(index: number, isWrite: boolean): Int32Array | undefined {
     const frame = this.master.translate(this.firstPage + index, isWrite);
     if (frame === -1) return undefined;
+    if (this.epoch !== this.master.viewEpoch) {
+      this.frames.fill(-1);
+      this.epoch = this.master.viewEpoch;
+    }
     if (this.frames[index] !== frame) {
       const bytes = this.master.pageBytes(frame);
       this.views[index] = new Int32Array(bytes.buffer, bytes.byteOffset, PAGE_WORDS);

@@ -26,6 +26,7 @@ export class PrpTransfer {
   private readonly viewCache: Uint8Array[] = [];
   private listWords: Int32Array | undefined;
   private listFrame = -1;
+  private epoch = 0;
 
   /** Translate through `master`. */
   constructor(master: BusMaster) {
@@ -40,6 +41,7 @@ export class PrpTransfer {
   load(words: Int32Array, at: number, lengthBytes: number, isDeviceWrite: boolean): number {
     const low = words[at + 6] as number; // at + 15 lies inside the page: entries are aligned
     const high = words[at + 7] as number; // as above
+    if (this.epoch !== this.master.viewEpoch) this.forgetViews();
     this.runs = 0;
     this.lengthBytes = lengthBytes;
     this.firstOffset = low & OFFSET_MASK;
@@ -103,6 +105,12 @@ export class PrpTransfer {
       left -= length;
     }
     return views;
+  }
+
+  private forgetViews(): void {
+    this.epoch = this.master.viewEpoch;
+    this.viewKeys.fill(-1);
+    this.listFrame = -1;
   }
 
   private whole(frame: FrameNumber, pages: number): Uint8Array {

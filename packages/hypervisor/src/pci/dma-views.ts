@@ -4,7 +4,7 @@ import { EXTENT_SHIFT, type FrameNumber, PAGE_SHIFT, PAGE_SIZE } from '../ids.ts
 
 /** The memory of the machine as the thread that steps devices holds it. */
 export interface DmaMemory {
-  /** A whole extent, or undefined if this thread does not hold it. A number never names two buffers in one thread. */
+  /** A whole extent, or undefined if this thread does not hold it. */
   extentBytes(extent: number): Uint8Array | undefined;
 }
 
@@ -22,6 +22,8 @@ export function extentOffset(frame: FrameNumber): number {
 
 /** Cached views over DmaMemory. Only frames that the IOMMU returned may be asked for. */
 export class DmaViews {
+  /** Counts forget(): views from before it may be of another life of an extent number. */
+  epoch = 0;
   private readonly memory: DmaMemory;
   private readonly extents = new Map<number, ExtentViews>();
   private lastExtent = -1;
@@ -51,6 +53,7 @@ export class DmaViews {
 
   /** Drop the views of an extent that was retired. */
   forget(extent: number): void {
+    this.epoch++;
     this.extents.delete(extent);
     this.lastExtent = -1;
     this.last = undefined;

@@ -45,6 +45,8 @@ export interface BusMaster {
    * @returns the machine frame, or −1 after recording a fault
    */
   translate(busPage: number, isWrite: boolean): FrameNumber | -1;
+  /** Changes whenever views from before must not be used any more: an extent was retired and its number may come back. */
+  readonly viewEpoch: number;
   /** The memory behind a frame that `translate` returned, as a cached 4096-byte view. */
   pageBytes(frame: FrameNumber): Uint8Array;
   /** The whole extent that holds the frame, which starts at `extentOffset(frame)`: one view for any run, never made anew. */

@@ -243,6 +243,10 @@ class SlotMaster implements BusMaster {
     return this.isEnabled ? this.iommu.translate(this.requester, busPage, isWrite) : -1;
   }
 
+  get viewEpoch(): number {
+    return this.views.epoch;
+  }
+
   pageBytes(frame: FrameNumber): Uint8Array {
     return this.views.page(frame);
   }
