@@ -1,4 +1,12 @@
 export {
+  type BlockBackend,
+  type BlockConnection,
+  createBlockBackend,
+} from './block/blkback.ts';
+export type { BlkbackCounters } from './block/blkback-counters.ts';
+export type { BlockBackendOptions } from './block/block-backend-options.ts';
+export type { DiskTarget } from './block/disk-slice.ts';
+export {
   Bridge,
   type BridgeCounters,
   type BridgeLink,

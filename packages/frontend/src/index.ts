@@ -1,3 +1,14 @@
+export { type BlockFrontendOptions, createBlockFrontend } from './block/blkfront.ts';
+export { BlockError, type BlockErrorCode } from './block/block-error.ts';
+export {
+  Disk,
+  type DiskOffset,
+  type DiskOptions,
+  type DiskRequestOptions,
+  type DiskWriteOptions,
+} from './block/disk.ts';
+export type { GuestBlockDevice } from './block/guest-block-device.ts';
+export { PagePool } from './block/page-pool.ts';
 export { formatMacAddress, parseMacAddress } from './net/mac-address.ts';
 export type { NicCounters } from './net/net-counters.ts';
 export type { Nic } from './net/nic.ts';

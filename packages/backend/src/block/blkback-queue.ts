@@ -1,0 +1,380 @@
+// One ring of a guest's disk, from the back end's side: copy → parse → validate → execute → finish.
+// hot path: bench/src/block
+import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
+import type { DomId, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import {
+  BLKIF_RSP_EINVAL,
+  BLKIF_RSP_EOPNOTSUPP,
+  BLKIF_RSP_EROFS,
+  BLKIF_RSP_ERROR,
+  BLKIF_RSP_OKAY,
+  BLKIF_SLOT_BYTES,
+  blkifResponse,
+  SECTOR_BYTES,
+} from '@splitring/hypervisor/io';
+import { BackRing } from 'sharedarraybuffer-ring';
+import { type BlkbackCounters, newCounters } from './blkback-counters.ts';
+import { BlkifParser, type OfferedFeatures } from './blkif-parser.ts';
+import { CommandBuilder, newCommand } from './command-builder.ts';
+import type { CommandOwner, CommandSink } from './command-sink.ts';
+import type { DiskSlice } from './disk-slice.ts';
+import { PeerGrants } from './peer-grants.ts';
+import { PieceCutter } from './piece-cutter.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { RequestTable } from './request-table.ts';
+import { visibleStatus, wireStatus } from './wire-status.ts';
+
+/** How one queue is made; ring and port are mapped and bound already. */
+export interface BlkbackQueueOptions {
+  readonly hypercalls: Hypercalls;
+  readonly dom: DomId;
+  readonly name: string;
+  readonly ring: Uint8Array;
+  readonly port: EvtchnPort;
+  readonly slice: DiskSlice;
+  readonly sink: CommandSink;
+  readonly offered: OfferedFeatures;
+  readonly isPersistent: boolean;
+  readonly maxPersistent: number;
+  /** Whether the guest knows our finer error statuses. */
+  readonly hasErrorDetail: boolean;
+  /** Largest device command that neighbouring requests are merged into, in pages. */
+  readonly mergePages: number;
+  /** Rate limit of the disk, shared by its queues. */
+  readonly limit: RateLimit | undefined;
+  /** Share of the disk while several rings have work, relative to the others; 1 is ordinary. */
+  readonly weight: number;
+}
+
+/** Cost of a request besides its pages, in pages: what a request costs however small it is. */
+const REQUEST_COST = 2;
+/** Most answers that are held back for one publication. */
+const MAX_PUBLISH_BATCH = 8;
+
+/** The ring's end, its requests, and the command that neighbours are being merged into. */
+export class BlkbackQueue implements CommandOwner {
+  readonly port: EvtchnPort;
+  readonly counters: BlkbackCounters;
+  /** Set when the guest sent rubbish: whoever schedules slows it down, and clears this. */
+  hasMisbehaved: boolean;
+  /** No request is taken before this time. */
+  pausedUntilMs: number;
+  /** Credit left in the present round, in cost units; below zero is debt. */
+  deficit: number;
+  /** No more requests are taken: the connection ends when the last one in flight is done. */
+  isClosing: boolean;
+  readonly limit: RateLimit | undefined;
+  readonly weight: number;
+  private readonly hypercalls: Hypercalls;
+  private readonly ring: BackRing;
+  readonly slice: DiskSlice;
+  private readonly sink: CommandSink;
+  private readonly parser: BlkifParser;
+  private readonly grants: PeerGrants;
+  private readonly requests: RequestTable;
+  private readonly cutter: PieceCutter;
+  private readonly frames: Int32Array;
+  private readonly hasErrorDetail: boolean;
+  private readonly builder: CommandBuilder;
+  /** Request that came whole but leaves in pieces, not all of which are submitted; −1 if there is none. */
+  private cutSlot: number;
+  /** Barrier that holds back all that follows; −1 if there is none. */
+  private barrierSlot: number;
+  private barrierPhase: 'drain' | 'flush' | 'write';
+  private staged: number;
+
+  constructor(options: BlkbackQueueOptions) {
+    const { hypercalls, dom, offered, slice } = options;
+    this.hypercalls = hypercalls;
+    this.port = options.port;
+    this.slice = slice;
+    this.limit = options.limit;
+    this.weight = options.weight;
+    this.sink = options.sink;
+    this.ring = new BackRing(options.ring, BLKIF_SLOT_BYTES, { name: options.name });
+    this.grants = new PeerGrants(hypercalls, dom, options.isPersistent, options.maxPersistent);
+    this.parser = new BlkifParser(offered, (ref) => this.grants.segmentPage(ref));
+    this.requests = new RequestTable(this.ring.slots);
+    this.cutter = new PieceCutter(slice.device);
+    this.frames = new Int32Array(this.parser.refs.length);
+    this.hasErrorDetail = options.hasErrorDetail;
+    this.counters = newCounters();
+    this.hasMisbehaved = false;
+    this.pausedUntilMs = 0;
+    this.deficit = 0;
+    this.isClosing = false;
+    this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));
+    this.cutSlot = -1;
+    this.barrierSlot = -1;
+    this.barrierPhase = 'drain';
+    this.staged = 0;
+  }
+
+  /** Why the guest cannot be believed any more. */
+  get broken() {
+    return this.ring.broken;
+  }
+
+  /** Requests taken and not answered. */
+  get inFlight(): number {
+    return this.requests.count;
+  }
+
+  /** Requests that wait in the ring, plus one for a request that is only half submitted; 0 if there is nothing to do. */
+  pending(): number {
+    if (this.isClosing) return 0;
+    const held = this.cutSlot >= 0 || this.barrierSlot >= 0 ? 1 : 0;
+    const available = this.ring.availableRequests();
+    return available > 0 ? available + held : held;
+  }
+
+  /**
+   * Take requests until `deficit` is spent, the ring is empty or the device is full. Everything taken is submitted.
+   * @returns whether anything was done
+   */
+  take(): boolean {
+    let hasWorked = this.cutSlot >= 0 && this.submitPieces();
+    if (this.barrierSlot >= 0 && this.cutSlot < 0) hasWorked = this.moveBarrier() || hasWorked;
+    while (this.cutSlot < 0 && this.barrierSlot < 0 && this.mayTake) {
+      if (!this.ring.takeRequest()) break;
+      this.handle();
+      hasWorked = true;
+    }
+    this.submitBuild();
+    return hasWorked;
+  }
+
+  completed(slot: number, status: BlockStatus): void {
+    for (let at = slot; at >= 0; ) {
+      const next = this.requests.next[at] as number; // a slot in use
+      this.finishCommand(at, status);
+      at = next;
+    }
+    if (this.staged >= this.publishBatch()) this.publish();
+  }
+
+  /** Publish the answers that are staged; notify if the guest asked for it. */
+  publish(): void {
+    if (this.staged === 0) return;
+    this.staged = 0;
+    this.counters.publishes += 1;
+    if (this.isClosing || !this.ring.pushResponses()) return;
+    this.counters.notificationsSent += 1;
+    this.hypercalls.notify(this.port);
+  }
+
+  /** Before sleeping: ask for a notification, then look again. @returns true if there is something to do */
+  arm(): boolean {
+    return !this.isClosing && this.ring.broken === undefined && this.ring.finalCheck();
+  }
+
+  /** Take no more requests and answer none; what is in flight runs to its end, after which `inFlight` is 0. */
+  close(): void {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    const { barrierSlot, cutSlot } = this;
+    if (cutSlot >= 0) {
+      this.cutSlot = -1;
+      this.finishCommand(cutSlot, BLOCK_STATUS.aborted);
+    } else if (barrierSlot >= 0 && this.barrierPhase === 'drain') {
+      this.answer(barrierSlot);
+    } else if (barrierSlot >= 0 && this.barrierPhase === 'flush') {
+      this.finishCommand(barrierSlot, BLOCK_STATUS.aborted);
+    }
+  }
+
+  /** Unmap what is kept. Only when `inFlight` is 0. */
+  release(): void {
+    this.grants.releaseAll();
+  }
+
+  /** Whether credit, rate limit and the device let one more request be taken. */
+  private get mayTake(): boolean {
+    return this.deficit > 0 && (this.limit === undefined || this.limit.hasTokens) && this.hasRoom();
+  }
+
+  /** Room for one more command besides the one being built. */
+  private hasRoom(): boolean {
+    return this.sink.freeCommands > (this.builder.isEmpty ? 0 : 1);
+  }
+
+  private publishBatch(): number {
+    return Math.min(MAX_PUBLISH_BATCH, Math.max(1, (this.requests.count + this.staged) >> 2));
+  }
+
+  private handle(): void {
+    const { parser } = this;
+    let status = parser.parse(this.ring.request);
+    const slot = this.requests.add(parser.idLow, parser.idHigh, parser.wireOp);
+    if (status === BLKIF_RSP_OKAY) status = this.validate();
+    if (status === BLKIF_RSP_OKAY) status = this.map(slot);
+    this.charge(status === BLKIF_RSP_OKAY ? parser.count : 0);
+    if (status !== BLKIF_RSP_OKAY) {
+      this.counters.refusals += 1;
+      if (status !== BLKIF_RSP_EOPNOTSUPP) this.hasMisbehaved = true;
+      this.requests.status[slot] = status;
+      this.answer(slot);
+    } else {
+      this.execute(slot);
+    }
+  }
+
+  /** Account for a request of so many pages: once, when it is taken. */
+  private charge(pages: number): void {
+    this.deficit -= REQUEST_COST + pages;
+    this.limit?.charge(pages === 0 ? 0 : this.parser.sectors * SECTOR_BYTES);
+  }
+
+  /** Range, rights and alignment. After this nothing about the request is checked again. */
+  private validate(): number {
+    const { parser, slice } = this;
+    if (parser.op === BLOCK_OP.flush) return BLKIF_RSP_OKAY;
+    const { startSector, sectors } = parser;
+    if (parser.op !== BLOCK_OP.read && slice.isReadOnly) return BLKIF_RSP_EROFS;
+    // Written so that NaN, which stands for 2^53 and above, fails; no sum of two of the guest's numbers.
+    if (!(sectors <= slice.capacitySectors && startSector <= slice.capacitySectors - sectors)) return BLKIF_RSP_EINVAL;
+    if (startSector % slice.blockSectors !== 0 || sectors % slice.blockSectors !== 0) return BLKIF_RSP_EINVAL;
+    return BLKIF_RSP_OKAY;
+  }
+
+  private map(slot: number): number {
+    const { parser } = this;
+    if (parser.count === 0) return BLKIF_RSP_OKAY;
+    if (parser.count === 1) {
+      // The common case, without a call that can do more.
+      const frame = this.grants.isPersistent ? this.grants.lookup(parser.refs[0] as number) : -1;
+      this.frames[0] = frame;
+      if (frame >= 0) return BLKIF_RSP_OKAY;
+    }
+    const handles = this.grants.resolve(parser.refs, this.frames, parser.count, parser.op === BLOCK_OP.read);
+    this.grants.segmentPagesDone();
+    if (handles === false) return BLKIF_RSP_ERROR;
+    this.requests.transient[slot] = handles;
+    return BLKIF_RSP_OKAY;
+  }
+
+  private execute(slot: number): void {
+    const { parser, counters } = this;
+    if (parser.op === BLOCK_OP.read) {
+      counters.reads += 1;
+      counters.sectorsRead += parser.sectors;
+    } else if (parser.op === BLOCK_OP.write) {
+      counters.writes += 1;
+      counters.sectorsWritten += parser.sectors;
+    } else if (parser.op === BLOCK_OP.flush) counters.flushes += 1;
+    else counters.discards += 1;
+    if (parser.isBarrier) {
+      this.submitBuild();
+      this.barrierSlot = slot;
+      this.barrierPhase = 'drain';
+      this.moveBarrier();
+    } else if (parser.count > 0 && !parser.hasGaps && parser.count <= this.slice.device.maxPages) {
+      this.build(slot);
+    } else {
+      this.submitBuild();
+      this.cut(slot);
+    }
+  }
+
+  private submitBuild(): void {
+    const { builder } = this;
+    if (builder.isEmpty) return;
+    // There is room: hasRoom() counted this command before the request was taken.
+    this.sink.submit(builder.command, this, builder.firstSlot);
+    this.counters.commands += 1;
+    builder.clear();
+  }
+
+  /** Append the request to the command being built, or begin a new one with it. */
+  private build(slot: number): void {
+    const { builder, parser, frames } = this;
+    const start = this.slice.firstSector + parser.startSector;
+    if (builder.canTake(parser, start)) {
+      this.requests.next[builder.lastSlot] = slot;
+    } else {
+      this.submitBuild();
+      builder.begin(parser, start, slot);
+    }
+    builder.append(parser, frames, slot);
+    this.requests.outstanding[slot] = 1;
+  }
+
+  /** Send a request in several commands: segments with gaps, ranges larger than the device takes, flushes. */
+  private cut(slot: number): void {
+    this.cutter.begin(this.parser, this.frames, this.slice.firstSector);
+    this.cutSlot = slot;
+    this.requests.outstanding[slot] = 1; // ours, until all pieces are out
+    this.submitPieces();
+  }
+
+  private submitPieces(): boolean {
+    const slot = this.cutSlot;
+    let hasWorked = false;
+    while (this.cutter.hasNext) {
+      if (!this.sink.submit(this.cutter.next(), this, slot)) {
+        this.cutter.putBack();
+        return hasWorked;
+      }
+      this.counters.commands += 1;
+      this.requests.outstanding[slot] = (this.requests.outstanding[slot] as number) + 1;
+      hasWorked = true;
+    }
+    this.cutSlot = -1;
+    this.finishCommand(slot, BLOCK_STATUS.okay);
+    return true;
+  }
+
+  /** A barrier: wait for all before it, flush, write durably, and only then let others follow. */
+  private moveBarrier(): boolean {
+    const slot = this.barrierSlot;
+    if (this.barrierPhase === 'drain') {
+      if (this.requests.count > 1 || this.sink.freeCommands === 0) return false;
+      this.requests.outstanding[slot] = 2; // the flush, and ours until the write is out
+      this.barrierPhase = 'flush';
+      this.sink.submit(FLUSH, this, slot);
+      return true;
+    }
+    if (this.barrierPhase === 'flush' && this.requests.outstanding[slot] === 1) {
+      this.barrierPhase = 'write';
+      const isFailed = this.requests.status[slot] !== BLKIF_RSP_OKAY;
+      if (this.parser.count > 0 && !isFailed) {
+        this.cutter.begin(this.parser, this.frames, this.slice.firstSector);
+        this.cutSlot = slot;
+        this.submitPieces();
+      } else {
+        this.finishCommand(slot, BLOCK_STATUS.okay);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  private finishCommand(slot: number, status: BlockStatus): void {
+    const { requests } = this;
+    if (status !== BLOCK_STATUS.okay && requests.status[slot] === BLKIF_RSP_OKAY) {
+      requests.status[slot] = wireStatus(status);
+      this.counters.failures += 1;
+    }
+    const left = (requests.outstanding[slot] as number) - 1; // a slot in use
+    requests.outstanding[slot] = left;
+    if (left === 0) this.answer(slot);
+  }
+
+  private answer(slot: number): void {
+    const { requests, ring } = this;
+    const transient = requests.transient[slot];
+    if (transient !== undefined) this.grants.unmap(transient);
+    if (slot === this.barrierSlot) this.barrierSlot = -1;
+    const at = ring.stageResponse(); // there is one for each request taken
+    const { view } = ring;
+    blkifResponse.clear(view, at); // padding too: nothing of ours must leak (XSA-216)
+    view.setUint32(at + blkifResponse.offsets.id, requests.idLow[slot] as number, true);
+    view.setUint32(at + blkifResponse.offsets.id + 4, requests.idHigh[slot] as number, true);
+    blkifResponse.set.operation(view, at, requests.wireOp[slot] as number);
+    blkifResponse.set.status(view, at, visibleStatus(requests.status[slot] as number, this.hasErrorDetail));
+    requests.remove(slot);
+    this.staged += 1;
+  }
+}
+
+const FLUSH: BlockCommand = { ...newCommand(), op: BLOCK_OP.flush };

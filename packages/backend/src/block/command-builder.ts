@@ -1,0 +1,89 @@
+// Merges neighbouring requests of one ring into one device command.
+// hot path: bench/src/block
+import { BLOCK_OP, type BlockCommand } from '@splitring/device';
+import { SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
+import type { BlkifParser } from './blkif-parser.ts';
+
+/** Requests of this many pages gain nothing from being merged. */
+const LARGE_PAGES = 32;
+
+/** A command of which only the fields matter that its operation uses. */
+export function newCommand(): BlockCommand {
+  return {
+    op: BLOCK_OP.read,
+    startSector: 0,
+    sectors: 0,
+    isForceUnitAccess: false,
+    busPages: [],
+    pageCount: 0,
+    firstOffset: 0,
+    cookie: 0,
+  };
+}
+
+/** The command that is being built, and the requests that it carries: a chain from `firstSlot` to `lastSlot`. */
+export class CommandBuilder {
+  readonly command: BlockCommand;
+  /** First request carried, or −1. */
+  firstSlot: number;
+  /** Last request carried. */
+  lastSlot: number;
+  private readonly maxPages: number;
+
+  /** Merge up to `maxPages` pages. */
+  constructor(maxPages: number) {
+    this.command = newCommand();
+    this.firstSlot = -1;
+    this.lastSlot = -1;
+    this.maxPages = maxPages;
+  }
+
+  /** Whether nothing is being built. */
+  get isEmpty(): boolean {
+    return this.firstSlot < 0;
+  }
+
+  /** Whether the parsed request, which starts at device sector `start`, continues the command. */
+  canTake(parser: BlkifParser, start: number): boolean {
+    const { command } = this;
+    return (
+      this.firstSlot >= 0 &&
+      command.op === parser.op &&
+      command.startSector + command.sectors === start &&
+      command.isForceUnitAccess === parser.isForceUnitAccess &&
+      command.pageCount + parser.count <= this.maxPages &&
+      parser.count < LARGE_PAGES &&
+      parser.firstSects[0] === 0 &&
+      // The command must end with its page for another to follow.
+      ((command.firstOffset >> 9) + command.sectors) % SECTORS_PER_PAGE === 0
+    );
+  }
+
+  /** Begin a command with the parsed request; `append` follows. */
+  begin(parser: BlkifParser, start: number, slot: number): void {
+    const { command } = this;
+    this.firstSlot = slot;
+    command.op = parser.op;
+    command.startSector = start;
+    command.sectors = 0;
+    command.isForceUnitAccess = parser.isForceUnitAccess;
+    command.firstOffset = (parser.firstSects[0] as number) << 9; // it has a segment
+    command.pageCount = 0;
+  }
+
+  /** Add the pages of the parsed request, which are `frames`. */
+  append(parser: BlkifParser, frames: Int32Array, slot: number): void {
+    const { command } = this;
+    const { count } = parser;
+    const base = command.pageCount;
+    for (let i = 0; i < count; i += 1) command.busPages[base + i] = frames[i] as number; // one for each segment
+    command.pageCount = base + count;
+    command.sectors += parser.sectors;
+    this.lastSlot = slot;
+  }
+
+  /** The command is submitted: begin anew. */
+  clear(): void {
+    this.firstSlot = -1;
+  }
+}

@@ -1,0 +1,183 @@
+// Shares one disk among the rings of all guests that use it: deficit round robin, rate limits, one doorbell per turn.
+// hot path: bench/src/block
+import type { BlockCommand, BlockDevice, BlockStatus } from '@splitring/device';
+import type { Clock, Stepped } from '@splitring/hypervisor';
+import type { BlkbackQueue } from './blkback-queue.ts';
+import type { CommandOwner, CommandSink } from './command-sink.ts';
+
+/** Commands on the device at most, whatever it would take. */
+const MAX_COMMANDS = 1024;
+/** Cost of a 4 KiB request: see REQUEST_COST of the queue. */
+const SMALL_REQUEST_COST = 3;
+/** Credit of a ring per round while several have work: the batch of a small guest (measured, docs of the benchmark). */
+const SHARED_QUANTUM = 8 * SMALL_REQUEST_COST;
+/** Bounds of a turn for a ring that is alone, in small requests. */
+const ALONE_MIN = 8;
+const ALONE_MAX = 32;
+/** How long a guest that sent rubbish is not listened to. */
+const DAMPER_MS = 1;
+
+/**
+ * Owns a device's completions and its command cookies.
+ *
+ * @example
+ * const scheduler = new DiskScheduler(device, kernel.clock);
+ * scheduler.add(queue);
+ * kernel.add(scheduler);
+ */
+export class DiskScheduler implements Stepped, CommandSink {
+  readonly device: BlockDevice;
+  private readonly clock: Clock;
+  private queues: readonly BlkbackQueue[] = [];
+  /** Where the next round starts. */
+  private rotor = 0;
+  private readonly owners: (CommandOwner | undefined)[] = new Array(MAX_COMMANDS).fill(undefined);
+  private readonly slots = new Int32Array(MAX_COMMANDS);
+  private readonly freeCookies = Int32Array.from({ length: MAX_COMMANDS }, (_, i) => MAX_COMMANDS - 1 - i);
+  private freeCount = MAX_COMMANDS;
+  private hasSubmitted = false;
+  /** Earliest time at which a paused ring may go on, or Infinity. */
+  private resumeMs = Number.POSITIVE_INFINITY;
+  private readonly onDrained = new Map<BlkbackQueue, () => void>();
+
+  constructor(device: BlockDevice, clock: Clock) {
+    this.device = device;
+    this.clock = clock;
+    device.onComplete = (cookie, status) => this.complete(cookie, status);
+  }
+
+  /** Serve a ring. */
+  add(queue: BlkbackQueue): void {
+    this.queues = [...this.queues, queue];
+  }
+
+  /** Serve a ring no more; `onDrained` is called, from `poll` or at once, when the device holds nothing of it. */
+  remove(queue: BlkbackQueue, onDrained: () => void): void {
+    queue.close();
+    this.onDrained.set(queue, onDrained);
+    this.dropDrained();
+  }
+
+  get freeCommands(): number {
+    return Math.min(this.freeCount, this.device.freeTags);
+  }
+
+  submit(command: BlockCommand, owner: CommandOwner, slot: number): boolean {
+    if (this.freeCount === 0) return false;
+    const cookie = this.freeCookies[this.freeCount - 1] as number; // there is one
+    command.cookie = cookie;
+    if (!this.device.submit(command)) return false;
+    this.freeCount -= 1;
+    this.owners[cookie] = owner;
+    this.slots[cookie] = slot;
+    this.hasSubmitted = true;
+    return true;
+  }
+
+  poll(): boolean {
+    let hasWorked = this.device.poll();
+    if (this.serve()) hasWorked = true;
+    if (this.hasSubmitted) {
+      this.hasSubmitted = false;
+      this.device.kick();
+      // A controller on this very thread has answers by now: the guest need not wait for another turn.
+      this.device.poll();
+    }
+    for (const queue of this.queues) queue.publish();
+    if (this.onDrained.size > 0) this.dropDrained();
+    return hasWorked;
+  }
+
+  arm(): boolean {
+    let hasWork = this.device.arm?.() ?? false;
+    for (const queue of this.queues) {
+      if (queue.pausedUntilMs === 0 && queue.arm()) hasWork = true;
+    }
+    return hasWork;
+  }
+
+  deadlineMs(): number {
+    return Math.min(this.resumeMs, this.device.deadlineMs?.() ?? Number.POSITIVE_INFINITY);
+  }
+
+  needsEventLoop(): boolean {
+    return this.device.needsEventLoop?.() ?? false;
+  }
+
+  /** One round over the rings that have work. */
+  private serve(): boolean {
+    const { queues } = this;
+    const count = queues.length;
+    if (this.resumeMs !== Number.POSITIVE_INFINITY) this.resume();
+    let active = 0;
+    let pending = 0;
+    for (const queue of queues) {
+      const waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
+      if (waiting === 0) queue.deficit = 0;
+      else {
+        active += 1;
+        pending = waiting + queue.inFlight;
+      }
+    }
+    if (active === 0) return false;
+    // Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns.
+    const alone = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, pending >> 1));
+    let hasWorked = false;
+    for (let i = 0; i < count; i += 1) {
+      const queue = queues[(this.rotor + i) % count] as BlkbackQueue; // in range
+      if (queue.pausedUntilMs > 0 || queue.pending() === 0) continue;
+      queue.deficit = active === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
+      // A ring in debt has work as well: its credit grows with every round.
+      if (queue.take() || queue.deficit <= 0) hasWorked = true;
+      this.pauseIfDue(queue);
+      if (this.freeCommands === 0) {
+        this.rotor = (this.rotor + i) % count;
+        return hasWorked;
+      }
+    }
+    this.rotor = (this.rotor + 1) % count;
+    return hasWorked;
+  }
+
+  /** Stop listening to a ring that sent rubbish or used up its limit. */
+  private pauseIfDue(queue: BlkbackQueue): void {
+    const isLimited = queue.limit !== undefined && !queue.limit.hasTokens;
+    if (!queue.hasMisbehaved && !isLimited) return;
+    const now = this.clock.nowMs();
+    let until = queue.hasMisbehaved ? now + DAMPER_MS : now;
+    if (isLimited && queue.limit !== undefined) until = Math.max(until, queue.limit.opensAtMs(now));
+    queue.hasMisbehaved = false;
+    queue.pausedUntilMs = until;
+    this.resumeMs = Math.min(this.resumeMs, until);
+  }
+
+  private resume(): void {
+    const now = this.clock.nowMs();
+    if (now < this.resumeMs) return;
+    this.resumeMs = Number.POSITIVE_INFINITY;
+    for (const queue of this.queues) {
+      if (queue.pausedUntilMs === 0) continue;
+      if (queue.pausedUntilMs <= now && (queue.limit?.refill(now) ?? true)) queue.pausedUntilMs = 0;
+      else this.resumeMs = Math.min(this.resumeMs, Math.max(queue.pausedUntilMs, queue.limit?.opensAtMs(now) ?? now));
+    }
+  }
+
+  private complete(cookie: number, status: BlockStatus): void {
+    const owner = this.owners[cookie];
+    if (owner === undefined) return; // a device may answer late what a reset has taken back
+    this.owners[cookie] = undefined;
+    this.freeCookies[this.freeCount] = cookie;
+    this.freeCount += 1;
+    owner.completed(this.slots[cookie] as number, status); // in range
+  }
+
+  private dropDrained(): void {
+    for (const [queue, onDrained] of this.onDrained) {
+      if (queue.inFlight > 0) continue;
+      this.onDrained.delete(queue);
+      this.queues = this.queues.filter((other) => other !== queue);
+      queue.release();
+      onDrained();
+    }
+  }
+}

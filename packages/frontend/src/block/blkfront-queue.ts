@@ -1,0 +1,301 @@
+// One ring of a split disk as its front end drives it: stages requests, publishes batches, judges every response.
+// hot path: bench/src/block
+import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
+import type { DomId, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import {
+  BLKIF_MAX_SEGMENTS_PER_REQUEST,
+  BLKIF_OP_DISCARD,
+  BLKIF_OP_FLUSH_DISKCACHE,
+  BLKIF_OP_INDIRECT,
+  BLKIF_OP_READ,
+  BLKIF_OP_WRITE,
+  BLKIF_OP_WRITE_BARRIER,
+  BLKIF_OP_WRITE_FUA,
+  BLKIF_OP_WRITE_ZEROES,
+  BLKIF_RSP_EINVAL,
+  BLKIF_RSP_ENOSPC,
+  BLKIF_RSP_EOPNOTSUPP,
+  BLKIF_RSP_EROFS,
+  BLKIF_RSP_OKAY,
+  BLKIF_SLOT_BYTES,
+  blkifRequest,
+  blkifRequestDiscard,
+  blkifRequestIndirect,
+  blkifResponse,
+  blkifSegment,
+  SECTORS_PER_PAGE,
+} from '@splitring/hypervisor/io';
+import { FrontRing, initRing, ProtocolError } from 'sharedarraybuffer-ring';
+import { BlkfrontShadow } from './blkfront-shadow.ts';
+import { type DataGrants, GrantedRun } from './data-grants.ts';
+
+/** How one queue is made. */
+export interface BlkfrontQueueOptions {
+  readonly hypercalls: Hypercalls;
+  readonly peer: DomId;
+  /** Name used in errors. */
+  readonly name: string;
+  /** Pages of the ring, a power of two. */
+  readonly ringPages: number;
+  /** Virtual device number, echoed in every request. */
+  readonly handle: number;
+  /** Grants of the data pages, shared by the queues of one disk. */
+  readonly grants: DataGrants;
+  /** Segments of one request: 11, or what the back end takes indirectly, at most 512. */
+  readonly maxSegments: number;
+}
+
+const REQUEST = blkifRequest.set;
+const SEGMENT = blkifSegment.set;
+const SEGMENT_BYTES = blkifSegment.sizeof;
+const RESPONSE = blkifResponse;
+
+/** Counters of one queue, for people and benchmarks. */
+export interface BlkfrontCounters {
+  requests: number;
+  notificationsSent: number;
+  publishes: number;
+}
+
+/** One ring with its grants, its port and its shadow. */
+export class BlkfrontQueue {
+  /** Our unbound port, for the back end to bind. */
+  readonly port: EvtchnPort;
+  /** The pages of the ring. */
+  readonly ringPages: GrantedRun;
+  readonly shadow: BlkfrontShadow;
+  readonly counters: BlkfrontCounters;
+  /** Receives every completion. */
+  onComplete: (cookie: number, status: BlockStatus) => void;
+  /** Why the back end cannot be believed any more; once set, no response is looked at. */
+  broken: ProtocolError | undefined;
+  /** Whether a flush travels as a barrier, for back ends that offer only that. */
+  isFlushByBarrier: boolean;
+  private readonly hypercalls: Hypercalls;
+  private readonly grants: DataGrants;
+  private readonly ring: FrontRing;
+  private readonly handle: number;
+  private readonly refs: Int32Array;
+  private readonly indirect: GrantedRun | undefined;
+  private readonly indirectView: DataView | undefined;
+
+  /** Allocate, grant and initialise. @throws HypercallError with nothing left allocated */
+  constructor(options: BlkfrontQueueOptions) {
+    const { hypercalls, peer, maxSegments } = options;
+    this.hypercalls = hypercalls;
+    this.grants = options.grants;
+    this.handle = options.handle;
+    this.refs = new Int32Array(maxSegments);
+    this.broken = undefined;
+    this.isFlushByBarrier = false;
+    this.onComplete = () => {};
+    this.counters = { requests: 0, notificationsSent: 0, publishes: 0 };
+    this.ringPages = new GrantedRun(hypercalls, peer, options.ringPages, false);
+    initRing(this.ringPages.run.bytes);
+    this.ring = new FrontRing(this.ringPages.run.bytes, BLKIF_SLOT_BYTES, { name: options.name });
+    this.shadow = new BlkfrontShadow(this.ring.slots, maxSegments);
+    try {
+      const hasIndirect = maxSegments > BLKIF_MAX_SEGMENTS_PER_REQUEST;
+      this.indirect = hasIndirect ? new GrantedRun(hypercalls, peer, this.ring.slots, true) : undefined;
+      const bytes = this.indirect?.run.bytes;
+      this.indirectView = bytes && new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      this.port = hypercalls.allocUnbound(peer);
+    } catch (error) {
+      this.indirect?.release();
+      this.ringPages.release();
+      throw error;
+    }
+  }
+
+  /** Requests that can be submitted now. */
+  get freeSlots(): number {
+    return this.ring.freeSlots;
+  }
+
+  /** Requests in flight. */
+  get outstanding(): number {
+    return this.shadow.count;
+  }
+
+  /**
+   * Stage a request; the caller has checked its size and that the operation is offered.
+   * @returns false if the ring or the grant table is full
+   */
+  submit(command: BlockCommand): boolean {
+    if (this.ring.isFull || !this.grantPages(command)) return false;
+    const at = this.ring.stageRequest();
+    this.counters.requests += 1;
+    switch (command.op) {
+      case BLOCK_OP.read:
+        this.stageTransfer(at, command, BLKIF_OP_READ);
+        break;
+      case BLOCK_OP.write:
+        this.stageTransfer(at, command, command.isForceUnitAccess ? BLKIF_OP_WRITE_FUA : BLKIF_OP_WRITE);
+        break;
+      case BLOCK_OP.flush:
+        this.stageTransfer(at, command, this.isFlushByBarrier ? BLKIF_OP_WRITE_BARRIER : BLKIF_OP_FLUSH_DISKCACHE);
+        break;
+      case BLOCK_OP.discard:
+        this.stageRange(at, command, BLKIF_OP_DISCARD);
+        break;
+      default:
+        this.stageRange(at, command, BLKIF_OP_WRITE_ZEROES);
+    }
+    return true;
+  }
+
+  /** Publish what was staged; notify if the back end asked for it. */
+  publish(): void {
+    const isAsked = this.ring.pushRequests();
+    this.counters.publishes += 1;
+    if (!isAsked) return;
+    this.counters.notificationsSent += 1;
+    this.hypercalls.notify(this.port);
+  }
+
+  /** Take every response there is. @returns whether there was one */
+  reap(): boolean {
+    if (this.broken !== undefined) return false;
+    const available = this.ring.availableResponses();
+    if (available <= 0) {
+      if (available < 0) this.broken = this.ring.broken;
+      return available < 0;
+    }
+    while (this.broken === undefined && this.ring.takeResponse()) this.finish();
+    return true;
+  }
+
+  /**
+   * Before sleeping: ask for a notification when `ahead` more answers are there, then look again.
+   * @returns true if there is something to do
+   */
+  arm(ahead: number): boolean {
+    return this.broken === undefined && (ahead > 1 ? this.ring.armAt(ahead) : this.ring.finalCheck());
+  }
+
+  /** Close the port, end the grants and give the pages back. The shadow stays, for replay. Idempotent. */
+  release(): void {
+    this.broken ??= new ProtocolError('BLKFRONT_CLOSED', `Cannot use ${this.ring.name}: it is closed`);
+    this.hypercalls.closePort(this.port);
+    this.indirect?.release();
+    this.ringPages.release();
+  }
+
+  /** Have a grant for every page of `command` in `refs`, or none at all. */
+  private grantPages(command: BlockCommand): boolean {
+    for (let i = 0; i < command.pageCount; i += 1) {
+      const ref = this.grants.use(command.busPages[i] as number); // pageCount of them
+      if (ref === 0) {
+        for (let used = 0; used < i; used += 1) this.grants.done(command.busPages[used] as number); // likewise
+        return false;
+      }
+      this.refs[i] = ref;
+    }
+    return true;
+  }
+
+  private stageTransfer(at: number, command: BlockCommand, wireOp: number): void {
+    const id = this.shadow.add(command, wireOp);
+    if (command.pageCount > BLKIF_MAX_SEGMENTS_PER_REQUEST) {
+      this.stageIndirect(at, id, command, wireOp);
+      return;
+    }
+    const view = this.ring.view;
+    REQUEST.operation(view, at, wireOp);
+    REQUEST.nrSegments(view, at, command.pageCount);
+    REQUEST.handle(view, at, this.handle);
+    REQUEST.id(view, at, id);
+    REQUEST.sectorNumber(view, at, command.startSector);
+    this.writeSegments(view, at + blkifRequest.offsets.seg, command);
+  }
+
+  private stageIndirect(at: number, id: number, command: BlockCommand, wireOp: number): void {
+    const { view } = this.ring;
+    const set = blkifRequestIndirect.set;
+    // Both exist: pageCount is at most maxSegments, which is above 11 only with them.
+    const indirect = this.indirect as GrantedRun;
+    blkifRequestIndirect.clear(view, at);
+    set.operation(view, at, BLKIF_OP_INDIRECT);
+    set.indirectOp(view, at, wireOp);
+    set.nrSegments(view, at, command.pageCount);
+    set.handle(view, at, this.handle);
+    set.id(view, at, id);
+    set.sectorNumber(view, at, command.startSector);
+    view.setUint32(at + blkifRequestIndirect.offsets.indirectGrefs, indirect.refs[id] as number, true);
+    const pageBytes = indirect.run.bytes.byteLength / indirect.run.frames;
+    this.writeSegments(this.indirectView as DataView, id * pageBytes, command);
+  }
+
+  private writeSegments(view: DataView, at: number, command: BlockCommand): void {
+    let firstSect = command.firstOffset >> 9;
+    let left = command.sectors;
+    let segment = at;
+    for (let i = 0; i < command.pageCount; i += 1) {
+      const sectors = Math.min(left, SECTORS_PER_PAGE - firstSect);
+      SEGMENT.gref(view, segment, this.refs[i] as number); // filled by grantPages
+      SEGMENT.firstSect(view, segment, firstSect);
+      SEGMENT.lastSect(view, segment, firstSect + sectors - 1);
+      left -= sectors;
+      firstSect = 0;
+      segment += SEGMENT_BYTES;
+    }
+  }
+
+  private stageRange(at: number, command: BlockCommand, wireOp: number): void {
+    const id = this.shadow.add(command, wireOp);
+    const { view } = this.ring;
+    const set = blkifRequestDiscard.set;
+    set.operation(view, at, wireOp);
+    set.flag(view, at, 0);
+    set.handle(view, at, this.handle);
+    set.id(view, at, id);
+    set.sectorNumber(view, at, command.startSector);
+    set.nrSectors(view, at, command.sectors);
+  }
+
+  /** Judge the response in the ring's private copy and complete what it answers. */
+  private finish(): void {
+    const { response } = this.ring;
+    const id = RESPONSE.low.id(response, 0);
+    const wireOp = RESPONSE.get.operation(response, 0);
+    if (RESPONSE.high.id(response, 0) !== 0 || !this.shadow.isAnswer(id, wireOp)) {
+      this.broken = new ProtocolError(
+        'BLKFRONT_BAD_RESPONSE',
+        `Cannot use ${this.ring.name}: response ${id} to operation ${wireOp} answers nothing in flight`,
+        { ring: this.ring.name, field: 'id', value: id, limit: this.shadow.ids },
+      );
+      return;
+    }
+    const status = RESPONSE.get.status(response, 0);
+    const pageCount = this.grants.isPersistent ? 0 : this.shadow.pageCountOf(id);
+    for (let i = 0; i < pageCount; i += 1) {
+      if (!this.grants.done(this.shadow.pageOf(id, i))) {
+        this.broken = new ProtocolError(
+          'BLKFRONT_STILL_MAPPED',
+          `Cannot use ${this.ring.name}: the back end answered request ${id} but keeps its pages`,
+          { ring: this.ring.name, field: 'gref', value: id },
+        );
+        return;
+      }
+    }
+    this.onComplete(this.shadow.remove(id), blockStatus(status));
+  }
+}
+
+/** The one place where a wire status becomes ours; an unknown one is an error like any other. */
+function blockStatus(status: number): BlockStatus {
+  switch (status) {
+    case BLKIF_RSP_OKAY:
+      return BLOCK_STATUS.okay;
+    case BLKIF_RSP_EOPNOTSUPP:
+      return BLOCK_STATUS.unsupported;
+    case BLKIF_RSP_ENOSPC:
+      return BLOCK_STATUS.outOfSpace;
+    case BLKIF_RSP_EROFS:
+      return BLOCK_STATUS.readOnly;
+    case BLKIF_RSP_EINVAL:
+      return BLOCK_STATUS.outOfRange;
+    default:
+      return BLOCK_STATUS.error;
+  }
+}

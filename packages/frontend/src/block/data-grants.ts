@@ -1,0 +1,118 @@
+// Grants of the pages that data travels in: made once and kept (persistent), or made and ended for each request.
+// hot path: bench/src/block
+import {
+  type DomId,
+  type FrameNumber,
+  type FrameRun,
+  type GrantRef,
+  HypercallError,
+  type Hypercalls,
+} from '@splitring/hypervisor';
+
+/** Counts the grants of each page of one run; a page granted for writing stays so until it is ended. */
+export class DataGrants {
+  /** Whether grants outlive their request. Changes only while nothing is granted. */
+  isPersistent: boolean;
+  /** Pages whose grant could not be ended: still mapped by the peer, never to be used again. */
+  stuckPages: number;
+  private readonly hypercalls: Hypercalls;
+  private readonly peer: DomId;
+  private readonly first: number;
+  private readonly refs: Int32Array;
+  private readonly uses: Uint16Array;
+
+  constructor(hypercalls: Hypercalls, peer: DomId, run: FrameRun) {
+    this.isPersistent = true;
+    this.stuckPages = 0;
+    this.hypercalls = hypercalls;
+    this.peer = peer;
+    this.first = run.first;
+    this.refs = new Int32Array(run.frames);
+    this.uses = new Uint16Array(run.frames);
+  }
+
+  /** Whether `frame` can be granted by this table. */
+  covers(frame: number): boolean {
+    const page = frame - this.first;
+    return page >= 0 && page < this.refs.length;
+  }
+
+  /** Grant `frame`, or use the grant it has. @returns the reference, or 0 when the grant table is full */
+  use(frame: number): number {
+    const page = frame - this.first;
+    let ref = this.refs[page] as number; // in range: covers() held
+    if (ref === 0) {
+      ref = this.grant(frame as FrameNumber);
+      this.refs[page] = ref;
+    }
+    if (!this.isPersistent && ref !== 0) this.uses[page] = (this.uses[page] as number) + 1;
+    return ref;
+  }
+
+  /** A request that used `frame` is over. @returns false if the peer still maps it: the page must not be used again */
+  done(frame: number): boolean {
+    if (this.isPersistent) return true;
+    const page = frame - this.first;
+    const left = (this.uses[page] as number) - 1;
+    this.uses[page] = left;
+    return left > 0 || this.end(page);
+  }
+
+  /** End every grant; those that the peer still maps stay and are counted in `stuckPages`. */
+  endAll(): void {
+    this.stuckPages = 0;
+    for (let page = 0; page < this.refs.length; page += 1) {
+      this.uses[page] = 0;
+      if (!this.end(page)) this.stuckPages += 1;
+    }
+  }
+
+  private grant(frame: FrameNumber): number {
+    try {
+      // Writable whatever the request says: a persistent grant serves reads and writes alike.
+      return this.hypercalls.grantAccess(this.peer, frame, false);
+    } catch (error) {
+      if (error instanceof HypercallError && error.code === 'GNTST_no_space') return 0;
+      throw error;
+    }
+  }
+
+  private end(page: number): boolean {
+    const ref = this.refs[page] as number;
+    if (ref === 0) return true;
+    if (!this.hypercalls.endAccess(ref as GrantRef)) return false;
+    this.refs[page] = 0;
+    return true;
+  }
+}
+
+/** Pages of one run, all granted to one peer for as long as the connection lives: a ring, indirect segments. */
+export class GrantedRun {
+  /** The memory. */
+  readonly run: FrameRun;
+  /** One grant for each page. */
+  readonly refs: readonly GrantRef[];
+  private readonly hypercalls: Hypercalls;
+
+  /** Take `pages` zeroed pages and grant them. @throws HypercallError with nothing left taken */
+  constructor(hypercalls: Hypercalls, peer: DomId, pages: number, isReadonly: boolean) {
+    this.hypercalls = hypercalls;
+    this.run = hypercalls.allocateFrames(peer, pages);
+    const refs: GrantRef[] = [];
+    this.refs = refs;
+    try {
+      for (let i = 0; i < pages; i += 1) {
+        refs.push(hypercalls.grantAccess(peer, (this.run.first + i) as FrameNumber, isReadonly));
+      }
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /** End the grants and give the pages back; the hypervisor keeps those that the peer still maps in quarantine. */
+  release(): void {
+    for (const ref of this.refs) this.hypercalls.endAccess(ref);
+    this.hypercalls.freeFrames(this.run);
+  }
+}

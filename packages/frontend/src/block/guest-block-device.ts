@@ -1,0 +1,14 @@
+// What a guest's disk stands on, whichever way its device is reached: a split driver, or a native one.
+import type { BlockDevice } from '@splitring/device';
+
+/** A block device with the abilities that a disk has to know; everything may change when it reconnects. */
+export interface GuestBlockDevice extends BlockDevice {
+  /** Whether completed writes can be made durable. Without it a flush is an error, never a pretended success. */
+  readonly hasFlush: boolean;
+  /** Whether a single write can be durable at completion; without it the disk writes, then flushes. */
+  readonly hasForceUnitAccess: boolean;
+  /** Whether ranges can be zeroed without sending zeros. */
+  readonly hasWriteZeroes: boolean;
+  /** Called when size or abilities have changed. */
+  onChange: () => void;
+}
