@@ -36,6 +36,9 @@ export function onewayCases(): CaseSpec[] {
       subjects: [
         native('native', batch, []),
         native('native-unbatched', 1, ['native']),
+        subject('fixed', 'fixed', 'plain', [...PEERS, 'ringbuf.js-batched']),
+        subject('fixed-auto', 'fixed', 'plain-auto', ['fixed', 'native']),
+        subject('fixed-wasm', 'fixed', 'wasm', [...PEERS, 'ringbuf.js-batched']),
         subject('ringbuf.js', 'ringbuf', 'single', PEERS.slice(0, 2)),
         subject('ringbuf.js-batched', 'ringbuf', 'batched', PEERS.slice(0, 2)),
         subject('postMessage', 'post-message', 'clone', PEERS.slice(0, 1)),

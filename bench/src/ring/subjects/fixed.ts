@@ -1,0 +1,93 @@
+// One-way messages over the fixed ring: copied in from a prepared message, copied out to the consumer's own place.
+//
+// `plain`: a SharedArrayBuffer, messages in private memory. `wasm`: everything in one shared WebAssembly.Memory, as with a
+// pool of pages. `auto`: the ring decides alone when to publish; else the caller flushes after each batch.
+import {
+  createFixedRing,
+  FixedConsumer,
+  FixedProducer,
+  type FixedRingHandle,
+  SharedMemory,
+  type SharedMemoryHandle,
+  SlotBuffer,
+} from 'sharedarraybuffer-ring';
+import type { OpenSubject } from '../../harness/contract.ts';
+import { openPair, type PairDefinition } from '../../harness/pair.ts';
+import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
+
+interface Shared {
+  readonly handle: FixedRingHandle;
+  readonly memory: SharedMemoryHandle;
+  /** Where the prepared messages lie, and where the consumer copies to, in the same memory. */
+  readonly outboxAt: number;
+  readonly inboxAt: number;
+}
+
+function places(memory: SharedMemory, { bytes, variant }: OnewayParams, slots: number, at: number) {
+  if (!variant.startsWith('wasm')) return new SlotBuffer(slots, bytes);
+  return new SlotBuffer(slots, bytes, { memory, region: new Uint8Array(memory.buffer, at, slots * bytes) });
+}
+
+/** First word plus last word of a message: what both ends add up. */
+function checksumOf(words: Int32Array, at: number, length: number): number {
+  return ((words[at] as number) + (words[at + length - 1] as number)) | 0; // in range by construction
+}
+
+/** Send one message, waiting for room with the producer's plain look at the consumer. */
+function send(producer: FixedProducer, source: SlotBuffer, place: number): void {
+  while (!producer.trySend(source, place)) if (producer.broken !== undefined) throw producer.broken;
+}
+
+export const pair: PairDefinition<OnewayParams, Shared> = {
+  share: ({ bytes, slots, variant }) => {
+    const memory = SharedMemory.allocate((slots + 80) * bytes + 4096, variant.startsWith('wasm') ? 'wasm' : 'plain');
+    const handle = createFixedRing({ slotBytes: bytes, slots, memory });
+    const outboxAt = memory.reserve(preparedCount(bytes) * bytes).byteOffset;
+    const inboxAt = memory.reserve(bytes).byteOffset;
+    return { handle, memory: memory.handle, outboxAt, inboxAt };
+  },
+
+  front: (shared, params) => {
+    const { bytes, batch, variant } = params;
+    const memory = SharedMemory.open(shared.memory);
+    const producer = new FixedProducer(shared.handle, { batch, memory });
+    const count = preparedCount(bytes);
+    const outbox = places(memory, params, count, shared.outboxAt);
+    preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
+    const isAuto = variant.endsWith('auto');
+    const words = bytes >> 2;
+    return (operations) => {
+      let checksum = 0;
+      for (let i = 0; i < operations; ) {
+        const end = isAuto ? operations : Math.min(operations, i + batch);
+        for (; i < end; i++) {
+          const place = i & (count - 1);
+          send(producer, outbox, place);
+          checksum = (checksum + checksumOf(outbox.words, place * words, words)) | 0;
+        }
+        producer.flush();
+      }
+      return { checksum };
+    };
+  },
+
+  back: (shared, params) => {
+    const memory = SharedMemory.open(shared.memory);
+    const consumer = new FixedConsumer(shared.handle, { batch: params.batch, memory });
+    const inbox = places(memory, params, 1, shared.inboxAt);
+    const words = params.bytes >> 2;
+    return (operations) => {
+      let checksum = 0;
+      for (let i = 0; i < operations; i++) {
+        while (!consumer.tryReceive(inbox, 0)) if (consumer.broken !== undefined) throw consumer.broken;
+        checksum = (checksum + checksumOf(inbox.words, 0, words)) | 0;
+      }
+      return { checksum };
+    };
+  },
+};
+
+/** Open the subject. */
+export function open(params: OnewayParams): Promise<OpenSubject> {
+  return openPair(import.meta.url, pair, params);
+}
