@@ -39,6 +39,8 @@ export interface SubjectSpec {
     | { readonly native: string; readonly args: readonly string[] };
   /** Names of subjects of the same case, or of `bases` that its trials return. One row of results for each. */
   readonly baselines: readonly string[];
+  /** `true`: measured for comparison only; drawn in a quiet colour. */
+  readonly isPeer?: boolean;
   /** Why it cannot run here (a Node version, a missing tool); it then shows as "not measured". */
   readonly unavailable?: string;
 }

@@ -19,6 +19,13 @@ export interface TimedTrial extends Trial {
 /** A subject that cannot be measured: its process ended, answered nonsense or hangs. */
 export class SubjectError extends Error {}
 
+const running = new Set<ChildProcessWithoutNullStreams>();
+
+/** End every subject's process at once; for the end of the driver. */
+export function killAllSubjects(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
 /** One running subject. Ask for a trial at a time; after a {@link SubjectError} it is gone. */
 export class SubjectProcess {
   readonly #child: ChildProcessWithoutNullStreams;
@@ -30,6 +37,7 @@ export class SubjectProcess {
   private constructor(command: string, args: readonly string[]) {
     const env = CORES === undefined ? process.env : { ...process.env, [CPUS_VARIABLE]: CORES };
     this.#child = spawn(command, args, { stdio: 'pipe', env });
+    running.add(this.#child);
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-2000);
     });
@@ -41,6 +49,7 @@ export class SubjectProcess {
     });
     this.#exited = new Promise((resolve) => {
       const end = (why: string) => {
+        running.delete(this.#child);
         this.#ended ??= why;
         this.#waiting?.reject(new SubjectError(why));
         this.#waiting = undefined;

@@ -1,4 +1,5 @@
 // Results on a terminal: one table per case, ratios first.
+import { stripVTControlCharacters } from 'node:util';
 import { styleText } from './colour.ts';
 import type { DetailedRow } from './rows.ts';
 import { formatRatio, formatValue } from './units.ts';
@@ -10,6 +11,12 @@ interface Line {
 
 /** Draw the table of one case from its rows. */
 export function caseTable(title: string, rows: readonly DetailedRow[]): string {
+  const { head, body } = caseCells(rows);
+  return `${styleText('bold', title)}\n${grid(head, body)}\n`;
+}
+
+/** Cells of a case's table: a line for each subject, its ratios, its figures, its further metrics. */
+export function caseCells(rows: readonly DetailedRow[]): { head: string[]; body: string[][] } {
   const lines: Line[] = [];
   for (const row of rows) {
     const line = lines.find(({ subject }) => subject === row.row.subject);
@@ -21,7 +28,6 @@ export function caseTable(title: string, rows: readonly DetailedRow[]): string {
   const metrics = [...new Set(rows.flatMap(({ metric }) => (metric === undefined ? [] : [metric])))];
   const head = ['', ...baselines.map((name) => `/ ${name}`), 'median', 'min … max', 'n', ...metrics];
   const body = lines.map(({ subject, rows: all }) => {
-    const first = all.find(own);
     const ratios = baselines.map((name) => {
       const found = all.find((row) => own(row) && row.row.baseline === name);
       return found === undefined ? '' : found.row.ratio === null ? '–' : formatRatio(found.row.ratio);
@@ -30,9 +36,9 @@ export function caseTable(title: string, rows: readonly DetailedRow[]): string {
       const found = all.find((row) => row.metric === name)?.row;
       return found?.median === null || found === undefined ? '' : formatValue(found.median, found.unit);
     });
-    return [subject, ...ratios, ...measured(first), ...values];
+    return [subject, ...ratios, ...measured(all.find(own)), ...values];
   });
-  return `${styleText('bold', title)}\n${grid(head, body)}\n`;
+  return { head, body };
 }
 
 function measured(row: DetailedRow | undefined): string[] {
@@ -47,14 +53,19 @@ function measured(row: DetailedRow | undefined): string[] {
   ];
 }
 
-/** Columns of equal width: names to the left, figures to the right. */
-export function grid(head: readonly string[], body: readonly (readonly string[])[]): string {
+/** Columns of equal width: figures to the right; the first column and those from `textFrom` on to the left. */
+export function grid(head: readonly string[], body: readonly (readonly string[])[], textFrom = head.length): string {
+  const shown = (cell: string | undefined) => stripVTControlCharacters(cell ?? '');
   const width = head.map((title, at) =>
-    Math.max(title.length, ...body.map((cells) => (isNote(cells[at]) ? 0 : (cells[at] ?? '').length))),
+    Math.max(title.length, ...body.map((cells) => (isNote(cells[at]) ? 0 : shown(cells[at]).length))),
   );
   const draw = (cells: readonly string[]) =>
     cells
-      .map((cell, at) => (at === 0 ? cell.padEnd(width[at] ?? 0) : isNote(cell) ? cell : cell.padStart(width[at] ?? 0)))
+      .map((cell, at) => {
+        const missing = ' '.repeat(Math.max(0, (width[at] ?? 0) - shown(cell).length));
+        if (isNote(cell)) return cell;
+        return at === 0 || at >= textFrom ? cell + missing : missing + cell;
+      })
       .join('  ')
       .trimEnd();
   return [styleText('dim', draw(head)), ...body.map(draw)].map((line) => `  ${line}`).join('\n');

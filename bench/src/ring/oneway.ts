@@ -20,10 +20,12 @@ export function onewayCases(): CaseSpec[] {
       const params: OnewayParams = { bytes, slots, batch, variant };
       return { name, run: { module: new URL(`./subjects/${file}.js`, import.meta.url).href, params }, baselines };
     };
+    const peer = (...args: Parameters<typeof subject>): SubjectSpec => ({ ...subject(...args), isPeer: true });
     const native = (name: string, publishEvery: number, baselines: readonly string[]): SubjectSpec => ({
       name,
       run: { native: 'ring', args: ['oneway', String(bytes), String(slots), String(publishEvery)] },
       baselines,
+      isPeer: true,
     });
     return {
       name: `oneway-${bytes}`,
@@ -39,11 +41,13 @@ export function onewayCases(): CaseSpec[] {
         subject('fixed', 'fixed', 'plain', [...PEERS, 'ringbuf.js-batched']),
         subject('fixed-auto', 'fixed', 'plain-auto', ['fixed', 'native']),
         subject('fixed-wasm', 'fixed', 'wasm', [...PEERS, 'ringbuf.js-batched']),
-        subject('ringbuf.js', 'ringbuf', 'single', PEERS.slice(0, 2)),
-        subject('ringbuf.js-batched', 'ringbuf', 'batched', PEERS.slice(0, 2)),
-        subject('postMessage', 'post-message', 'clone', PEERS.slice(0, 1)),
-        subject('postMessage-transfer', 'post-message', 'transfer', PEERS.slice(0, 1)),
-        subject('postMessage-batched', 'post-message', 'batched', PEERS.slice(0, 1)),
+        subject('channel', 'channel', 'plain', PEERS),
+        subject('channel-wasm', 'channel', 'wasm', PEERS),
+        peer('ringbuf.js', 'ringbuf', 'single', PEERS.slice(0, 2)),
+        peer('ringbuf.js-batched', 'ringbuf', 'batched', PEERS.slice(0, 2)),
+        peer('postMessage', 'post-message', 'clone', PEERS.slice(0, 1)),
+        peer('postMessage-transfer', 'post-message', 'transfer', PEERS.slice(0, 1)),
+        peer('postMessage-batched', 'post-message', 'batched', PEERS.slice(0, 1)),
       ],
     };
   });

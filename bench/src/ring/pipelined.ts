@@ -10,7 +10,11 @@ function subject(name: string, file: string, params: PipelinedParams, baselines:
 }
 
 function native(...args: readonly string[]): SubjectSpec {
-  return { name: 'native', run: { native: 'ring', args }, baselines: [] };
+  return { name: 'native', run: { native: 'ring', args }, baselines: [], isPeer: true };
+}
+
+function peer(...args: Parameters<typeof subject>): SubjectSpec {
+  return { ...subject(...args), isPeer: true };
 }
 
 const CPU = { 'cpu-front': 'ns', 'cpu-back': 'ns' };
@@ -22,8 +26,8 @@ export function pipelinedCases(): CaseSpec[] {
       const suffix = wait === 'spin' ? '' : `-${wait}`;
       const params = (peer: string): PipelinedParams => ({ depth, wait, timed: false, peer });
       const peers = [
-        subject('ringbuf.js', 'pipelined-peers', params('ringbuf.js'), ['native']),
-        subject('postMessage', 'pipelined-peers', params('postMessage'), ['native']),
+        peer('ringbuf.js', 'pipelined-peers', params('ringbuf.js'), ['native']),
+        peer('postMessage', 'pipelined-peers', params('postMessage'), ['native']),
       ];
       return {
         name: `pipelined-112-d${depth}${suffix}`,
@@ -56,7 +60,7 @@ export function roundTripCases(): CaseSpec[] {
   return WAIT_NAMES.map((wait): CaseSpec => {
     const params: PipelinedParams = { depth: 1, wait, timed: true, peer: 'postMessage' };
     const spins = wait === 'spin' || wait === 'adaptive';
-    const messages = isAsync(wait) ? [subject('postMessage', 'pipelined-peers', params, ['native'])] : [];
+    const messages = isAsync(wait) ? [peer('postMessage', 'pipelined-peers', params, ['native'])] : [];
     const baselines = isAsync(wait) ? ['native', 'postMessage'] : ['native'];
     return {
       name: `rtt-${wait}`,

@@ -1,5 +1,6 @@
 // What does the ring cost, against the best that native code can do and against what people use today?
 import type { Suite } from '../harness/contract.ts';
+import { ringBars } from './bars.ts';
 import { onewayCases } from './oneway.ts';
 import { pipelinedCases, roundTripCases } from './pipelined.ts';
 
@@ -15,5 +16,5 @@ export const ringSuite: Suite = {
     rtt: 'how both ends wait',
   },
   cases: () => [...onewayCases(), ...pipelinedCases(), ...roundTripCases()],
-  bars: [],
+  bars: ringBars,
 };
