@@ -106,7 +106,9 @@ function decades(points: readonly Point[]): number[] {
   const low = Math.floor(Math.log10(Math.min(...points.map(({ min }) => min))));
   const high = Math.ceil(Math.log10(Math.max(...points.map(({ max }) => max))));
   const steps = high - low > 3 ? [1] : [1, 2, 5];
-  return Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).flatMap((power) => steps.map((k) => k * power));
+  return Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).flatMap((power) =>
+    steps.map((k) => k * power),
+  );
 }
 
 function short(value: number): string {
@@ -177,7 +179,13 @@ export function barsPlot(bars: readonly JudgedBar[]): string {
     height: 50 + 21 * rows.length,
     marginLeft: 430,
     marginRight: 70,
-    x: { type: 'log', grid: true, label: 'measured / promised →', tickFormat: (x: number) => `×${x}`, ticks: [0.1, 0.2, 0.5, 1, 2, 5, 10] },
+    x: {
+      type: 'log',
+      grid: true,
+      label: 'measured / promised →',
+      tickFormat: (x: number) => `×${x}`,
+      ticks: [0.1, 0.2, 0.5, 1, 2, 5, 10],
+    },
     y: { label: null, domain: rows.map(({ name }) => name) },
     color: { domain: ['met', 'missed'], range: ['#2b8a3e', '#e03131'] },
     marks: [

@@ -1,13 +1,7 @@
 // One-way messages over the message channel: variable-length records, publication left to the channel.
 //
 // `plain`: messages in private memory. `wasm`: channel and messages in one shared WebAssembly.Memory.
-import {
-  type ChannelHandle,
-  createChannel,
-  openChannel,
-  SharedMemory,
-  SlotBuffer,
-} from 'sharedarraybuffer-ring';
+import { type ChannelHandle, createChannel, openChannel, SharedMemory, SlotBuffer } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { openPair, type PairDefinition } from '../../harness/pair.ts';
 import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
@@ -43,7 +37,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
   front: (shared, params) => {
     const { bytes } = params;
     const memory = SharedMemory.open(shared.handle.memory);
-    const { sender } = openChannel(shared.handle, { memory });
+    const { sender } = openChannel(shared.handle);
     const count = preparedCount(bytes);
     const outbox = places(memory, params, count, shared.outboxAt);
     preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
@@ -63,7 +57,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
   back: (shared, params) => {
     const { bytes } = params;
     const memory = SharedMemory.open(shared.handle.memory);
-    const { receiver } = openChannel(shared.handle, { memory });
+    const { receiver } = openChannel(shared.handle);
     const inbox = places(memory, params, 1, shared.inboxAt);
     const words = bytes >> 2;
     return (operations) => {
