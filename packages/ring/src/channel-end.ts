@@ -27,6 +27,20 @@ export interface ChannelView {
   readonly lanes: number;
 }
 
+const views = new WeakMap<object, ChannelView>();
+
+/** Remember the view behind a channel, which is nobody's business outside this package. */
+export function registerView(channel: object, view: ChannelView): void {
+  views.set(channel, view);
+}
+
+/** The view behind a channel. @throws {TypeError} if it is none. */
+export function viewOf(channel: object): ChannelView {
+  const view = views.get(channel);
+  if (view === undefined) throw new TypeError('Cannot use this as a channel: createChannel and openChannel make them');
+  return view;
+}
+
 /** An end that waits beats at least this often, so that only a thread stuck elsewhere is ever suspected. */
 const BEAT_MS = 500;
 

@@ -298,8 +298,8 @@ export class ChannelSender extends ChannelEnd {
 
   /** Find room for a message; its record offset, or -1. Nothing shared changes but an unused rest of the lane. */
   private reserve(length: number): number {
-    if ((this.isHeld || this.control[RECEIVER_STATE] !== this.receiverSeen) && !this.mayWrite()) return -1;
     if (!(length <= this.maxMessageBytes)) throw this.tooLong(length);
+    if ((this.isHeld || this.control[RECEIVER_STATE] !== this.receiverSeen) && !this.mayWrite()) return -1;
     const size = (length + 15) & ~7; // recordBytes, written out
     const at = this.stage & this.mask;
     if (size <= this.capacity - ((this.stage - this.headSeen) | 0) && size <= this.capacity - at) return at;

@@ -1,5 +1,6 @@
 // Message channels: making one, opening it from a handle, looking at it from outside.
-import { type ChannelView, claimEnd } from './channel-end.ts';
+import { settleOrphan } from './channel-death.ts';
+import { type ChannelView, claimEnd, registerView } from './channel-end.ts';
 import {
   CAPACITY,
   CHANNEL_MAGIC,
@@ -105,6 +106,7 @@ export class Channel {
     this.options = options;
     this.openedSender = undefined;
     this.openedReceiver = undefined;
+    registerView(this, view);
   }
 
   /** The sending end of this thread: opened at first use, then the same object. Throws as `openSender`. */
@@ -129,7 +131,9 @@ export class Channel {
     // A lane that was closed in order is free for another producer, if there can be several.
     for (let lane = 0; lane < view.lanes; lane += 1) {
       const word = claimEnd(view.control, laneAt(lane) + SENDER_STATE, view.lanes > 1);
-      if (word !== undefined) return new ChannelSender(view, lane, word, { ...this.options, ...options });
+      if (word === undefined) continue;
+      settleOrphan(view, 'sender');
+      return new ChannelSender(view, lane, word, { ...this.options, ...options });
     }
     throw this.taken('sender', laneAt(0) + SENDER_STATE);
   }
@@ -138,6 +142,7 @@ export class Channel {
   openReceiver(options: ChannelEndOptions = {}): ChannelReceiver {
     const word = claimEnd(this.view.control, RECEIVER_STATE, false);
     if (word === undefined) throw this.taken('receiver', RECEIVER_STATE);
+    settleOrphan(this.view, 'receiver');
     return new ChannelReceiver(this.view, word, { ...this.options, ...options });
   }
 
@@ -151,11 +156,6 @@ export class Channel {
       return { ...snapshotOf(Atomics.load(control, base + SENDER_STATE)), usedBytes };
     });
     return { receiver: snapshotOf(Atomics.load(control, RECEIVER_STATE)), senders };
-  }
-
-  /** For `watch` and heartbeats: the view behind this object. */
-  static viewOf(channel: Channel): ChannelView {
-    return channel.view;
   }
 
   private taken(end: string, stateAt: number): RingError {

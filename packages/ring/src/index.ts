@@ -42,6 +42,7 @@ export {
   type FixedRingOptions,
 } from './fixed-ring.ts';
 export { FrontRing, type RingOptions } from './front-ring.ts';
+export { type Health, HeartbeatMonitor, type HeartbeatOptions } from './heartbeat.ts';
 export {
   distance,
   initRing,
@@ -88,3 +89,4 @@ export {
   waitAsync,
 } from './wait-async.ts';
 export { BusySpin, busySpin, SpinThenWait, type SpinThenWaitOptions, spinThenWait } from './wait-blocking.ts';
+export { type Watch, type WatchedWorker, type WatchOptions, watch } from './watch.ts';
