@@ -211,7 +211,7 @@ export abstract class ChannelEnd {
   protected block(timeoutMs: number): boolean {
     if (this.isReady()) return true;
     flushBursts();
-    this.requireEndable(timeoutMs);
+    this.checkBlocking(timeoutMs);
     const { strategy, control } = this;
     const { bell } = this.words;
     const deadline = this.clock() + timeoutMs;
@@ -274,8 +274,13 @@ export abstract class ChannelEnd {
     return new RingError('CHANNEL_TIMED_OUT', `Cannot ${action}: not possible within ${timeoutMs} ms`, { timeoutMs });
   }
 
-  // A wait that only this thread could end is a bug that would show as a hang: show it as an error.
-  private requireEndable(timeoutMs: number): void {
+  /**
+   * Refuse a blocking wait that could not end: only this thread could end it, the strategy needs the event loop, or the
+   * thread may not block. Blocking calls do it themselves, when they would wait; ask earlier to know it always.
+   *
+   * @throws {RingError} `WAIT_WOULD_HANG`, `WAIT_NEEDS_TIMEOUT`, `WAIT_ASYNC_ONLY` or `WAIT_CANNOT_BLOCK`.
+   */
+  checkBlocking(timeoutMs: number = Number.POSITIVE_INFINITY): void {
     const { strategy, control } = this;
     if (strategy.neverWaits) return;
     if (!strategy.canBlock) strategy.wait(control, this.words.bell, 0, 0); // throws

@@ -52,6 +52,9 @@ export {
   type RingSnapshot,
   ringSlots,
 } from './ring-layout.ts';
+export { createRpc, openRpc, Rpc, type RpcHandle } from './rpc.ts';
+export { RpcCaller } from './rpc-caller.ts';
+export { type RpcHandler, RpcResponder } from './rpc-responder.ts';
 export { SharedMemory, type SharedMemoryHandle, type SharedMemoryKind } from './shared-memory.ts';
 export { SlotBuffer } from './slot-buffer.ts';
 export {
