@@ -76,5 +76,37 @@ export type { BusMaster, DeviceModel, Mmio, PciAccess, PciFunction } from './pci
 export { FLR_DELAY_MS, PciBus, type PciBusOptions } from './pci/pci-bus.ts';
 export { createPciTable, formatRoutingId, PciPlatform, routingId } from './pci/pci-platform.ts';
 export type { Clock, Random, Stepped } from './stepped.ts';
+export {
+  BACKEND_STEPS,
+  type BackendHooks,
+  createBackendDriver,
+  type KeyEntries,
+} from './xenbus/backend-driver.ts';
+export { XenbusBackend, XenbusFrontend } from './xenbus/bus.ts';
+export { type DetachHost, type DetachOptions, type DetachOutcome, detachDevice } from './xenbus/detach.ts';
+export { createFrontendDriver, FRONTEND_ACTIONS, type FrontendHooks } from './xenbus/frontend-driver.ts';
+export { parseKey } from './xenbus/keys.ts';
+export {
+  attachDevice,
+  type DeviceAttachment,
+  type DevicePaths,
+  devicePaths,
+  forgetDomain,
+  prepareDomain,
+  toolstackError,
+} from './xenbus/toolstack.ts';
 export type { DeviceClass, KeyValues, XenbusDevice, XenbusDriver } from './xenbus/xenbus-device.ts';
 export type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from './xenstore/client.ts';
+export type { StorePeer } from './xenstore/connection.ts';
+export { DirectXenstoreClient } from './xenstore/direct-client.ts';
+export { MemoryStore } from './xenstore/memory-store.ts';
+export { type RingClientOptions, RingXenstoreClient } from './xenstore/ring-client.ts';
+export { type ConnectionReport, XenstoreServer, type XenstoreServerOptions } from './xenstore/server.ts';
+export {
+  DEFAULT_QUOTAS,
+  type Store,
+  type StoreEventSink,
+  type StoreListing,
+  type StoreQuotas,
+  type StoreSession,
+} from './xenstore/store.ts';

@@ -81,7 +81,7 @@ class Blkfront implements XenbusDriver {
         break;
       case XenbusState.Closing:
       case XenbusState.Closed:
-        this.close();
+        this.shut();
         break;
       default:
     }
@@ -222,7 +222,7 @@ class Blkfront implements XenbusDriver {
     this.options.onDisk(this.disk);
   }
 
-  private close(): void {
+  private shut(): void {
     if (this.phase === 'closed') return;
     this.disconnect();
     this.phase = 'closed';

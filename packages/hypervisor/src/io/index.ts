@@ -1,5 +1,4 @@
 // Wire formats: the public contract that neither end owns. xen/include/public/io
-
 export * from './blkif.ts';
 export {
   ETHERNET_HEADER_BYTES,
@@ -32,5 +31,24 @@ export {
   XEN_NETIF_NR_SLOTS_MIN,
 } from './netif.ts';
 export { vbdName, vbdNumber } from './vbd-name.ts';
-
 export { XenbusState, type XenbusStateValue } from './xenbus-state.ts';
+export {
+  encodeXsMessage,
+  latin1,
+  readXsHeader,
+  writeXsHeader,
+  XENSTORE_ABS_PATH_MAX,
+  XENSTORE_PAYLOAD_MAX,
+  XENSTORE_REL_PATH_MAX,
+  XENSTORE_RING_SIZE,
+  XS,
+  XS_CONNECTION,
+  XS_ERRORS,
+  XS_FEATURE,
+  XS_HEADER_BYTES,
+  XS_PAGE,
+  XS_PAGE_ERROR,
+  type XsErrorName,
+  type XsHeader,
+  type XsType,
+} from './xs-wire.ts';

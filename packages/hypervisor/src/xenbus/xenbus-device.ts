@@ -27,7 +27,9 @@ export interface XenbusDevice {
   watchKey(where: 'own' | 'other', key: string, onChange: () => void): void;
   /**
    * Write keys below the own directory and, if given, the own state, in one transaction that is retried on conflict.
-   * A device directory that was deleted meanwhile is not created again. Setting the same state again writes nothing.
+   * A device directory that was deleted meanwhile is not created again, and a state that somebody else has set is not
+   * overwritten: `then` is not called in either case. Setting the same state again writes nothing, unless there are
+   * entries: then the state is written again, so that the other end looks (a disk's new size).
    */
   publish(entries: Readonly<Record<string, string | number>>, state?: XenbusStateValue, then?: () => void): void;
   /** Report a fatal error: `error/<path>/error`, then Closing. The driver's `disconnect` follows. */
@@ -45,6 +47,10 @@ export interface XenbusDriver {
   disconnect(): void;
   /** The device is gone for good (unplugged, or the domain ends). Idempotent; `disconnect` has been called. */
   remove(): void;
+  /** The toolstack has set our own state: to Closing (an orderly unplug), or back to Initialising (begin anew). */
+  ownStateForced?(state: XenbusStateValue): void;
+  /** Begin an orderly close from our side. */
+  close?(): void;
 }
 
 /** A class of devices: what to make when a device of `type` appears on this side. */

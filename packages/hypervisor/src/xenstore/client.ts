@@ -42,9 +42,11 @@ export interface XenstoreClient {
   setPermissions(path: string, permissions: readonly string[], then?: StoreCallback<void>): void;
   /**
    * Watch a path: `onEvent(path)` once at registration and whenever it or anything below changes. Events carry no
-   * value, may repeat and may be spurious. @returns a function that ends the watch
+   * value, may repeat and may be spurious. At most one event per watch is queued: where several paths changed, the
+   * watched path itself is reported. `depth` limits how many levels below the path count.
+   * @returns a function that ends the watch
    */
-  watch(path: string, onEvent: (path: string) => void): () => void;
+  watch(path: string, onEvent: (path: string) => void, depth?: number): () => void;
   /** Start a transaction. */
   transaction(then: StoreCallback<XenstoreTransaction>): void;
 }

@@ -1,0 +1,218 @@
+// One domain's connection to the server: its ring page, what it sent so far, and what it has not read yet.
+import { ByteRingConsumer, ByteRingProducer, XENSTORE_PAGE } from 'sharedarraybuffer-ring';
+import type { DomId } from '../ids.ts';
+import {
+  encodeXsMessage,
+  latin1,
+  readXsHeader,
+  XENSTORE_PAYLOAD_MAX,
+  XS,
+  XS_CONNECTION,
+  XS_FEATURE,
+  XS_HEADER_BYTES,
+  XS_PAGE,
+  XS_PAGE_ERROR,
+  type XsHeader,
+} from '../io/xs-wire.ts';
+import type { StoreSession } from './store.ts';
+
+/** A domain to connect. */
+export interface StorePeer {
+  /** The domain. */
+  readonly domid: DomId;
+  /** Its generation. */
+  readonly generation: number;
+  /** The shared page, at least XS_PAGE.sizeBytes, word aligned. */
+  readonly page: Uint8Array;
+  /** Raise the event at the domain's end. */
+  readonly notify: () => void;
+}
+
+/** A message that waits for room in the ring. */
+interface Outgoing {
+  readonly bytes: Uint8Array;
+  /** How many are in the ring already. */
+  sent: number;
+  /** For an event: what makes it identical to another one. */
+  readonly eventKey: string | undefined;
+  /** Whose request is not over before this is delivered. */
+  readonly cause: Connection | undefined;
+  /** When it was queued. */
+  readonly sinceMs: number;
+}
+
+/** The server's end of one ring page. All that the guest writes is read here, once, and judged. */
+export class Connection {
+  /** Who is at the other end. */
+  readonly peer: StorePeer;
+  /** Requests accepted and not yet answered in full, and events they caused that others have not read. */
+  outstanding = 0;
+  /** The connection is ignored until the guest asks for a new one: why, as XS_PAGE_ERROR. */
+  error: number = XS_PAGE_ERROR.none;
+  /** Counts the reconnections: an answer belongs to the life in which it was asked for. */
+  life = 0;
+  /** Events that were not queued because the client was over its memory quota or they were too long. */
+  droppedEvents = 0;
+  private readonly session: StoreSession;
+  private readonly words: Int32Array;
+  private readonly header: XsHeader = { type: 0, reqId: 0, txId: 0, lengthBytes: 0 };
+  private readonly input = new Uint8Array(XS_HEADER_BYTES + XENSTORE_PAYLOAD_MAX);
+  private inputBytes = 0;
+  private requests: ByteRingConsumer;
+  private answers: ByteRingProducer;
+  private output: Outgoing[] = [];
+  private readonly queuedEvents = new Set<string>();
+
+  /** Attach to a page; the session is this connection's from now on. */
+  constructor(peer: StorePeer, session: StoreSession) {
+    this.peer = peer;
+    this.session = session;
+    this.words = new Int32Array(peer.page.buffer, peer.page.byteOffset, XS_PAGE.sizeBytes >> 2);
+    this.requests = new ByteRingConsumer(peer.page, XENSTORE_PAGE.req, { name: `xenstore req ${peer.domid}` });
+    this.answers = new ByteRingProducer(peer.page, XENSTORE_PAGE.rsp, { name: `xenstore rsp ${peer.domid}` });
+    const features = XS_FEATURE.reconnection | XS_FEATURE.error | XS_FEATURE.watchDepth;
+    Atomics.store(this.words, XS_PAGE.serverFeatures >> 2, features);
+    Atomics.store(this.words, XS_PAGE.error >> 2, XS_PAGE_ERROR.none);
+    Atomics.store(this.words, XS_PAGE.connection >> 2, XS_CONNECTION.connected);
+  }
+
+  /** Whether the guest has asked for a new connection. */
+  get wantsReconnect(): boolean {
+    return Atomics.load(this.words, XS_PAGE.connection >> 2) === XS_CONNECTION.reconnect;
+  }
+
+  /** Whether anything waits to be written. */
+  get hasOutput(): boolean {
+    return this.output.length > 0;
+  }
+
+  /** Whether bytes of the guest wait, or room for ours: what `arm` looks at. */
+  get hasWork(): boolean {
+    if (this.error !== XS_PAGE_ERROR.none) return this.wantsReconnect;
+    return this.wantsReconnect || this.requests.available() !== 0 || (this.hasOutput && this.answers.free() !== 0);
+  }
+
+  /** When the oldest unread event was queued; Infinity if there is none. */
+  get oldestEventMs(): number {
+    return this.output.find((message) => message.eventKey !== undefined)?.sinceMs ?? Number.POSITIVE_INFINITY;
+  }
+
+  /**
+   * Take the next whole request, copying it out of the ring.
+   * Shared words: `reqProd` [GUEST] and request bytes read, `reqCons` [STORE] written.
+   * @returns the header and payload, or undefined when there is none (yet) or the connection has broken
+   */
+  take(): { header: Readonly<XsHeader>; payload: string } | undefined {
+    if (this.error !== XS_PAGE_ERROR.none) return undefined;
+    if (!this.fill(XS_HEADER_BYTES)) return undefined;
+    readXsHeader(this.input, this.header);
+    if (this.header.lengthBytes > XENSTORE_PAYLOAD_MAX) {
+      this.breakOff(XS_PAGE_ERROR.message);
+      return undefined;
+    }
+    const whole = XS_HEADER_BYTES + this.header.lengthBytes;
+    if (!this.fill(whole)) return undefined;
+    this.inputBytes = 0;
+    return { header: this.header, payload: latin1(this.input.subarray(XS_HEADER_BYTES, whole)) };
+  }
+
+  /** Queue an answer; its request is over when the guest's ring has all of it. */
+  reply(type: number, reqId: number, txId: number, payload: string, nowMs: number): void {
+    this.queue(encodeXsMessage(type, reqId, txId, payload), undefined, this, nowMs);
+  }
+
+  /** Queue an event, unless the same one waits already, it is too long, or the client is over its memory quota. */
+  event(path: string, token: string, cause: Connection | undefined, nowMs: number): void {
+    if (this.error !== XS_PAGE_ERROR.none) return;
+    const payload = `${path}\0${token}\0`;
+    const isSpecial = path.startsWith('@');
+    if (!isSpecial && this.queuedEvents.has(payload)) return;
+    if (payload.length > XENSTORE_PAYLOAD_MAX || this.session.isOverMemory) {
+      this.droppedEvents += 1;
+      return;
+    }
+    this.queuedEvents.add(payload);
+    const other = cause === this ? undefined : cause;
+    if (other) other.outstanding += 1;
+    this.queue(encodeXsMessage(XS.WATCH_EVENT, 0, 0, payload), payload, other, nowMs);
+  }
+
+  /** Write what fits. Shared words: `rspCons` [GUEST] read, response bytes and `rspProd` [STORE] written. */
+  flush(): boolean {
+    let hasWritten = false;
+    while (this.error === XS_PAGE_ERROR.none) {
+      const message = this.output[0];
+      if (!message) break;
+      const count = this.answers.write(message.bytes.subarray(message.sent));
+      if (count < 0) this.breakOff(XS_PAGE_ERROR.indices);
+      if (count <= 0) break;
+      hasWritten = true;
+      if (message.eventKey !== undefined) this.queuedEvents.delete(message.eventKey);
+      message.sent += count;
+      if (message.sent < message.bytes.length) break;
+      this.output.shift();
+      this.settle(message);
+    }
+    return hasWritten;
+  }
+
+  /** Stop using the rings, for a reason that the guest can read; its object stays until the domain goes (XSA-325). */
+  breakOff(error: number): void {
+    if (this.error !== XS_PAGE_ERROR.none) return;
+    this.error = error;
+    Atomics.store(this.words, XS_PAGE.error >> 2, error);
+    this.dropAll();
+    this.peer.notify();
+  }
+
+  /** Begin anew as the guest asked: rings emptied, requests, watches and transactions dropped. */
+  reconnect(): void {
+    this.dropAll();
+    for (const at of [XS_PAGE.reqCons, XS_PAGE.reqProd, XS_PAGE.rspCons, XS_PAGE.rspProd]) {
+      Atomics.store(this.words, at >> 2, 0);
+    }
+    this.requests = new ByteRingConsumer(this.peer.page, XENSTORE_PAGE.req, { name: this.requests.name, at: 0 });
+    this.answers = new ByteRingProducer(this.peer.page, XENSTORE_PAGE.rsp, { name: this.answers.name, at: 0 });
+    this.error = XS_PAGE_ERROR.none;
+    Atomics.store(this.words, XS_PAGE.error >> 2, XS_PAGE_ERROR.none);
+    Atomics.store(this.words, XS_PAGE.connection >> 2, XS_CONNECTION.connected);
+    this.peer.notify();
+  }
+
+  /** The domain is gone: nothing of it counts any more. */
+  close(): void {
+    this.dropAll();
+    this.session.close();
+  }
+
+  private fill(upTo: number): boolean {
+    if (this.inputBytes >= upTo) return true;
+    const count = this.requests.read(this.input.subarray(this.inputBytes, upTo));
+    if (count < 0) this.breakOff(XS_PAGE_ERROR.indices);
+    if (count > 0) this.inputBytes += count;
+    return this.inputBytes >= upTo;
+  }
+
+  private queue(bytes: Uint8Array, eventKey: string | undefined, cause: Connection | undefined, nowMs: number): void {
+    if (this.error !== XS_PAGE_ERROR.none) {
+      if (cause) cause.outstanding -= 1;
+      return;
+    }
+    this.output.push({ bytes, sent: 0, eventKey, cause, sinceMs: nowMs });
+    this.session.holdBytes(bytes.length);
+  }
+
+  private settle(message: Outgoing): void {
+    this.session.holdBytes(-message.bytes.length);
+    if (message.cause) message.cause.outstanding -= 1;
+  }
+
+  private dropAll(): void {
+    this.life += 1;
+    for (const message of this.output) this.settle(message);
+    this.output = [];
+    this.queuedEvents.clear();
+    this.inputBytes = 0;
+    this.session.reset();
+  }
+}

@@ -1,0 +1,183 @@
+// The store kept in memory: one tree, its accounts, its watches, and the sessions that use them.
+import { DOM0 } from '../ids.ts';
+import { Ledger } from './ledger.ts';
+import { MemorySession, type SessionHost } from './memory-session.ts';
+import { accessOf, type Caller, ownerOf, PERM_READ, type Permissions } from './permissions.ts';
+import { DEFAULT_QUOTAS, type Store, type StoreEventSink, type StoreQuotas, type StoreSession } from './store.ts';
+import { Transaction } from './transaction.ts';
+import { Tree, walk } from './tree.ts';
+import { type Change, View } from './view.ts';
+import { type Watch, WatchTrie } from './watch-trie.ts';
+
+/** What is counted for a domain apart from its nodes. */
+interface Usage {
+  watches: number;
+  heldBytes: number;
+}
+
+const DOM0_ONLY: Permissions = [{ domid: DOM0, access: 0 }];
+
+/**
+ * A store in this thread's memory. Every operation is answered before it returns.
+ *
+ * @example
+ * const store = new MemoryStore();
+ * const session = store.open({ domid: 0, isPrivileged: true }, (path, token) => changed(path, token));
+ * session.write(0, '/local/domain/1/name', 'db', (reply) => reply.ok);
+ */
+export class MemoryStore implements Store {
+  readonly quotas: StoreQuotas;
+  private readonly main: View;
+  private readonly watches = new WatchTrie<MemorySession>();
+  private readonly sessions = new Set<MemorySession>();
+  private readonly usage = new Map<number, Usage>();
+  private readonly specials = new Map<string, Permissions>();
+  private readonly host: SessionHost;
+  private generation = 0;
+
+  /** A store of nothing but the root, which belongs to dom0. */
+  constructor(quotas: Partial<StoreQuotas> = {}) {
+    this.quotas = { ...DEFAULT_QUOTAS, ...quotas };
+    const nextGeneration = () => ++this.generation;
+    this.main = new View(Tree.create(DOM0_ONLY), new Ledger(), nextGeneration);
+    this.host = {
+      quotas: this.quotas,
+      main: this.main,
+      watches: this.watches,
+      fork: (limit) => new Transaction(this.main.tree, nextGeneration, limit),
+      fire: (change, isExact) => this.fire(change, isExact),
+      usage: (domid) => this.usageOf(domid),
+      special: (name) => this.specials.get(name) ?? DOM0_ONLY,
+      setSpecial: (name, permissions) => this.specials.set(name, permissions),
+      memoryBytes: (domid) => this.memoryBytes(domid),
+      forget: (session) => this.forget(session),
+    };
+  }
+
+  open(caller: Caller, onEvent: StoreEventSink): StoreSession {
+    const session = new MemorySession(this.host, caller, onEvent);
+    this.sessions.add(session);
+    return session;
+  }
+
+  announce(special: '@introduceDomain' | '@releaseDomain'): void {
+    const permissions = this.specials.get(special) ?? DOM0_ONLY;
+    for (const watch of this.watches.special(special)) {
+      if (accessOf(permissions, watch.owner.caller) & PERM_READ) watch.owner.deliver(watch, special);
+    }
+  }
+
+  purge(domid: number): void {
+    for (const session of this.sessions) {
+      if (session.domid === domid) session.close();
+      else session.doom(domid);
+    }
+    const owned: (readonly string[])[] = [];
+    const listed: (readonly string[])[] = [];
+    walk(this.main.tree.fork().find([]) ?? NO_NODE, [], (node, path) => {
+      if (path.length > 0 && ownerOf(node.permissions) === domid) {
+        owned.push(path);
+        return false;
+      }
+      if (node.permissions.some((entry) => entry.domid === domid)) listed.push(path);
+      return true;
+    });
+    const heard = [];
+    for (const path of owned) {
+      const node = this.main.tree.find(path);
+      if (node) heard.push(this.main.cut(path, node));
+    }
+    for (const path of listed) {
+      const node = this.main.tree.find(path);
+      if (node) this.main.replace(path, node, node.value, strip(node.permissions, domid));
+    }
+    for (const [name, permissions] of this.specials) this.specials.set(name, strip(permissions, domid));
+    this.usage.delete(domid);
+    for (const change of heard) this.fire(change, false);
+  }
+
+  poll(): boolean {
+    return false;
+  }
+
+  /** Every count that has to return to zero, and a check of the accounts against the tree. For tests and `inspect`. */
+  audit(): { nodes: number; watches: number; watchBranches: number; transactions: number; isConsistent: boolean } {
+    const counted = new Ledger();
+    let nodes = 0;
+    let isConsistent = true;
+    walk(this.main.tree.find([]) ?? NO_NODE, [], (node, path) => {
+      nodes += 1;
+      counted.node(1, path[path.length - 1] ?? '', node);
+      let nameBytes = 0;
+      for (const name of node.children.keys()) nameBytes += name.length + 1;
+      if (nameBytes !== node.childNameBytes) isConsistent = false;
+      return true;
+    });
+    for (const domid of new Set([...counted.domains(), ...this.main.ledger.domains()])) {
+      const is = counted.of(domid);
+      const root = domid === ownerOf(this.main.tree.find([])?.permissions ?? DOM0_ONLY) ? 1 : 0;
+      if (is.nodes - root !== this.main.ledger.of(domid).nodes) isConsistent = false;
+    }
+    let watches = 0;
+    for (const { watches: count } of this.usage.values()) watches += count;
+    let transactions = 0;
+    for (const session of this.sessions) transactions += session.openTransactions;
+    return { nodes, watches, watchBranches: this.watches.branches, transactions, isConsistent };
+  }
+
+  private usageOf(domid: number): Usage {
+    let usage = this.usage.get(domid);
+    if (!usage) {
+      usage = { watches: 0, heldBytes: 0 };
+      this.usage.set(domid, usage);
+    }
+    return usage;
+  }
+
+  private memoryBytes(domid: number): number {
+    let bytes = this.main.ledger.of(domid).nodeBytes + (this.usage.get(domid)?.heldBytes ?? 0);
+    for (const session of this.sessions) {
+      if (session.domid === domid) bytes += session.transactionBytes;
+    }
+    return bytes;
+  }
+
+  private forget(session: MemorySession): void {
+    this.sessions.delete(session);
+  }
+
+  /** Tell everyone who may know: by what the lists are now, or by what they were before (XSA-115). */
+  private fire(change: Change, isExact: boolean): void {
+    const { path, removed } = change;
+    const text = `/${path.join('/')}`;
+    const covering = this.watches.covering(path);
+    for (const watch of covering) {
+      if (isExact && watch.components.length !== path.length) continue;
+      if (this.mayKnow(watch, change)) watch.owner.deliver(watch, text);
+    }
+    if (!removed) return;
+    for (const { watch, node, parent } of this.watches.below(path, removed)) {
+      const { caller } = watch.owner;
+      const access = accessOf(node.permissions, caller) | accessOf(parent.permissions, caller);
+      if (access & PERM_READ) watch.owner.deliver(watch, watch.path);
+    }
+  }
+
+  private mayKnow(watch: Watch<MemorySession>, change: Change): boolean {
+    const { caller } = watch.owner;
+    if (caller.isPrivileged) return true;
+    const { path } = change;
+    const lists = [change.before, change.parentBefore];
+    lists.push(this.main.tree.find(path)?.permissions);
+    if (path.length > 0) lists.push(this.main.tree.find(path, path.length - 1)?.permissions);
+    return lists.some((list) => list !== undefined && (accessOf(list, caller) & PERM_READ) !== 0);
+  }
+}
+
+const NO_NODE = { value: '', permissions: DOM0_ONLY, generation: 0, children: new Map(), childNameBytes: 0, epoch: 0 };
+
+function strip(permissions: Permissions, domid: number): Permissions {
+  const [first, ...rest] = permissions;
+  const owner = first && first.domid !== domid ? first : { domid: DOM0, access: 0 };
+  return [owner, ...rest.filter((entry) => entry.domid !== domid)];
+}
