@@ -5,7 +5,7 @@ import { observe } from './monitor.ts';
 /** What to kill. */
 export interface KillScenario<C> {
   /** Buffers to watch; every SharedArrayBuffer by default. */
-  readonly buffers?: readonly SharedArrayBuffer[];
+  readonly buffers?: readonly SharedArrayBuffer[] | ((buffer: SharedArrayBuffer) => boolean);
   /** Make everything anew, shared memory included, before each try; its views must be made here or later. */
   readonly prepare: () => C;
   /** The operation to kill; called once per try. */

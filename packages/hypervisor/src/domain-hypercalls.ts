@@ -78,6 +78,9 @@ export class DomainHypercalls implements Hypercalls {
     const self = this.#self;
     this.memory = new DomainMemory(tables, self, control, boot.memory);
     this.memory.whenRetired((extent) => this.#allocator.remove(extent));
+    this.memory.whenAdded((extent) => {
+      if (extent.grant.owner === self) this.#allocator.add(extent);
+    });
     const grantTables = boot.grantTables.map((buffer) => new Int32Array(buffer));
     this.#table = new GrantTable(grantTables[domid] ?? new Int32Array(0));
     const memory = this.memory;
@@ -89,7 +92,6 @@ export class DomainHypercalls implements Hypercalls {
     this.#events = new EventDelivery(tables, self, memory);
     this.#ports.onOpen = (port) => this.#events.reset(port);
     this.doorbell = { words: tables.words, index: tables.domain(domid) + DOMAIN_DOORBELL_WORD };
-    for (const extent of memory.extents()) if (extent.grant.owner === self) this.#allocator.add(extent);
   }
 
   get pci(): PciAccess {
@@ -137,7 +139,6 @@ export class DomainHypercalls implements Hypercalls {
     let place = this.#allocator.allocate(other, frames);
     if (place === undefined) {
       this.memory.request({ kind: 'allocate-extent', peer: other, frames });
-      for (const extent of this.memory.extents()) if (extent.grant.owner === this.#self) this.#allocator.add(extent);
       place = this.#allocator.allocate(other, frames);
     }
     if (place === undefined)
@@ -151,10 +152,13 @@ export class DomainHypercalls implements Hypercalls {
   }
 
   freeFrames(run: FrameRun): void {
+    // Memory shared with a dead domain may be back with the builder already.
+    if (run.first >= 0 && this.memory.extentOf(run.first) === undefined) return;
     const extent = this.#owned(run.first, run.frames);
     this.#io.setRights(run.first, run.frames, 0);
     this.#io.flush();
     this.#allocator.free(extent, run.first & INDEX_MASK, run.frames);
+    this.#offerBack();
   }
 
   grantAccess(peer: DomId, frame: FrameNumber, isReadonly: boolean): GrantRef {
@@ -176,7 +180,12 @@ export class DomainHypercalls implements Hypercalls {
   endAccess(ref: GrantRef): boolean {
     const frame = this.#table.frameOf(ref);
     if (!this.#table.end(ref)) return false;
-    if (frame >= 0) this.#allocator.ended(frame as FrameNumber); // not negative: it is a frame
+    if (frame < 0) return true;
+    this.#allocator.ended(frame as FrameNumber); // not negative: it is a frame
+    if (this.#allocator.quarantined > 0) {
+      this.#allocator.sweep();
+      this.#offerBack();
+    }
     return true;
   }
 
@@ -248,6 +257,11 @@ export class DomainHypercalls implements Hypercalls {
   shutdown(reason: ShutdownReason): void {
     Atomics.store(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_SHUTDOWN_WORD, reason + 1);
     this.memory.tell({ kind: 'shutdown', reason });
+  }
+
+  /** Memory that was shared with a domain that is gone now goes back to the builder once none of it is in use. */
+  #offerBack(): void {
+    if (this.#allocator.hasLeftover(this.#tables)) this.memory.tell({ kind: 'released' });
   }
 
   #raiseInterrupt(domid: DomId, generation: number, port: EvtchnPort): void {

@@ -3,6 +3,7 @@
 import { DomainRecord } from './domain/domain-record.ts';
 import { MemoryBuilder, type MemorySource, separateBuffers } from './domain/memory-builder.ts';
 import { clearRows, clearTouched, closePorts, dropClaims, isUnclaimed, undoMappings } from './domain/reclaim.ts';
+import { type DomainUsage, usageOf } from './domain/usage.ts';
 import { DomainHypercalls } from './domain-hypercalls.ts';
 import { HypercallError } from './error.ts';
 import {
@@ -17,7 +18,7 @@ import { DOM0, type DomId, type EvtchnPort, type GrantHandle, type GrantRef, PAG
 import { IoPageTables } from './iommu/io-page-tables.ts';
 import { createIommuTables } from './iommu/iommu-layout.ts';
 import type { DomainBoot, StartInfo } from './memory/boot.ts';
-import type { ControlPort, ControlSink } from './memory/control-port.ts';
+import type { ControlMessage, ControlPort, ControlSink } from './memory/control-port.ts';
 import { completeLimits, type Limits } from './memory/limits.ts';
 import {
   DOMAIN_GENERATION_WORD,
@@ -126,29 +127,12 @@ export class Hypervisor {
   createDomain(spec: DomainSpec): Domain {
     this.reap();
     const record = this.#makeRecord(this.#freeDomid(), spec.name, spec.memoryBytes ?? this.#tables.limits.memoryBytes);
-    const { domid, generation, name } = record;
-    // The builder acts as the domain for a moment; all that it makes lies in the shared tables.
-    const backlog: DomainBoot['memory'][number][] = [];
-    const port = this.#localPort(record);
-    const receive = () => {
-      const message = port.receive();
-      if (message !== undefined && message.kind !== 'reply') backlog.push(message);
-      return message;
-    };
-    const builder = new DomainHypercalls(this.#bootOf(record, undefined), { post: port.post, receive });
-    const pages = builder.allocateFrames(DOM0, 2);
-    const start: StartInfo = {
-      storeFrame: pages.first,
-      storePort: builder.allocUnbound(DOM0),
-      consoleFrame: (pages.first + 1) as StartInfo['consoleFrame'], // the second frame of the run
-      consolePort: builder.allocUnbound(DOM0),
-    };
-    this.#grantReserved(domid, GNTTAB_RESERVED_XENSTORE, start.storeFrame);
-    this.#grantReserved(domid, GNTTAB_RESERVED_CONSOLE, start.consoleFrame);
-    const boot = { ...this.#bootOf(record, start), memory: backlog };
-    const store = this.#startRing(record, GNTTAB_RESERVED_XENSTORE, start.storePort);
-    const console = this.#startRing(record, GNTTAB_RESERVED_CONSOLE, start.consolePort);
-    return { domid, generation, name, boot, store, console };
+    try {
+      return this.#build(record);
+    } catch (error) {
+      this.domainDied(record.domid); // no thread has run yet: what was built so far goes back at once
+      throw error;
+    }
   }
 
   /** The hypercalls of a domain that runs on this very thread. */
@@ -156,33 +140,14 @@ export class Hypervisor {
     return new DomainHypercalls(domain.boot, this.#localPort(this.#live(domain.domid)));
   }
 
-  /** Send what a domain's thread must know to `sink`. Requests from there go to `control`. */
-  connect(domid: DomId, sink: ControlSink): void {
-    this.#live(domid).connect(sink);
-  }
-
-  /** Serve a request that arrived from a domain's thread. It comes from a guest: anything may be in it. Never throws. */
-  control(domid: DomId, request: unknown): void {
-    const record = this.#records.get(domid);
-    if (record === undefined || typeof request !== 'object' || request === null) return;
-    const { kind, sequence, peer, frames, reason } = request as Record<string, unknown>;
-    let error: string | undefined;
-    try {
-      if (kind === 'allocate-extent') this.#allocateExtent(record, peer, frames);
-      else if (kind === 'share-event-page') this.#builder.shareEventPage(record, this.#peer(peer));
-      else if (kind === 'shutdown') this.#announce(record, reason);
-      else if (kind === 'released') this.reap();
-      else error = 'ENOSYS';
-    } catch (problem) {
-      // Only refusals go to the guest by name; anything else is our own mistake.
-      if (!(problem instanceof HypercallError)) throw problem;
-      error = problem.code;
-    }
-    if (typeof sequence !== 'number' || sequence === 0) return;
-    record.post({ kind: 'reply', sequence, error });
-    const word = this.#tables.domain(domid) + DOMAIN_REPLY_WORD;
-    Atomics.add(this.#tables.words, word, 1);
-    Atomics.notify(this.#tables.words, word);
+  /**
+   * Open the host's end of a domain's control channel: what its thread must know goes to `sink`.
+   * @returns what to call with every message that arrives from there; harmless once the domain is gone
+   */
+  connect(domid: DomId, sink: ControlSink): (request: unknown) => void {
+    const record = this.#live(domid);
+    record.connect(sink);
+    return (request) => this.#serve(record, request);
   }
 
   /** Deliver no more events to a domain until as many `unpause` calls. */
@@ -227,8 +192,26 @@ export class Hypervisor {
     for (const other of this.#records.keys()) this.#kick(domid, other);
   }
 
-  /** Release dead domains whose frames no peer holds any more. */
+  /**
+   * Hand the memory that guests share with a dead domain to the one that takes its place: they keep their frames and may
+   * grant them to `to`. Call after `domainDied(from.domid)`.
+   */
+  handOver(from: { readonly domid: DomId; readonly generation: number }, to: DomId): void {
+    const dead = identity(from.domid, from.generation);
+    if (this.#tables.liveIdentity(from.domid) === dead) {
+      throw new HypercallError('EBUSY', `Cannot hand over from domain ${from.domid}: it lives`, { domid: from.domid });
+    }
+    this.#builder.handOver(dead, this.#live(to));
+  }
+
+  /** What every domain holds now. */
+  inspect(): readonly DomainUsage[] {
+    return [...this.#records.values()].map((record) => usageOf(this.#tables, record, this.#builder.extents.values()));
+  }
+
+  /** Release what dead domains leave behind, as soon as no peer holds it any more. */
   reap(): void {
+    this.#builder.retireLeftovers((peer) => this.#tables.liveIdentity(identityDomid(peer)) !== peer);
     for (const record of this.#records.values()) {
       const row = this.#tables.domain(record.domid);
       if (Atomics.load(this.#tables.words, row + DOMAIN_STATE_WORD) !== DOMAIN_STATE.zombie) continue;
@@ -244,6 +227,55 @@ export class Hypervisor {
       this.#tables.words[row + DOMAIN_GENERATION_WORD] = generation;
       this.#records.delete(record.domid);
     }
+  }
+
+  /** Act as the new domain for a moment; all that is made this way lies in the shared tables. */
+  #build(record: DomainRecord): Domain {
+    const { domid, generation, name } = record;
+    const memory: ControlMessage[] = [];
+    const port = this.#localPort(record);
+    const receive = () => {
+      const message = port.receive();
+      if (message !== undefined && message.kind !== 'reply') memory.push(message);
+      return message;
+    };
+    const builder = new DomainHypercalls(this.#bootOf(record, undefined), { post: port.post, receive });
+    const pages = builder.allocateFrames(DOM0, 2);
+    const start: StartInfo = {
+      storeFrame: pages.first,
+      storePort: builder.allocUnbound(DOM0),
+      consoleFrame: (pages.first + 1) as StartInfo['consoleFrame'], // the second frame of the run
+      consolePort: builder.allocUnbound(DOM0),
+    };
+    this.#grantReserved(domid, GNTTAB_RESERVED_XENSTORE, start.storeFrame);
+    this.#grantReserved(domid, GNTTAB_RESERVED_CONSOLE, start.consoleFrame);
+    const boot = { ...this.#bootOf(record, start), memory };
+    const store = this.#startRing(record, GNTTAB_RESERVED_XENSTORE, start.storePort);
+    const console = this.#startRing(record, GNTTAB_RESERVED_CONSOLE, start.consolePort);
+    return { domid, generation, name, boot, store, console };
+  }
+
+  /** Serve a request of a domain's thread. It comes from a guest: anything may be in it. */
+  #serve(record: DomainRecord, request: unknown): void {
+    if (this.#records.get(record.domid) !== record || typeof request !== 'object' || request === null) return;
+    const { kind, sequence, peer, frames, reason } = request as Record<string, unknown>; // each is checked where it is used
+    let error: string | undefined;
+    try {
+      if (kind === 'allocate-extent') this.#allocateExtent(record, peer, frames);
+      else if (kind === 'share-event-page') this.#builder.shareEventPage(record, this.#peer(peer));
+      else if (kind === 'shutdown') this.#announce(record, reason);
+      else if (kind === 'released') this.reap();
+      else error = 'ENOSYS';
+    } catch (problem) {
+      // Only refusals go to the guest by name; anything else is our own mistake.
+      if (!(problem instanceof HypercallError)) throw problem;
+      error = problem.code;
+    }
+    if (typeof sequence !== 'number' || sequence === 0) return;
+    record.post({ kind: 'reply', sequence, error });
+    const word = this.#tables.domain(record.domid) + DOMAIN_REPLY_WORD;
+    Atomics.add(this.#tables.words, word, 1);
+    Atomics.notify(this.#tables.words, word);
   }
 
   #makeRecord(domid: DomId, name: string, memoryBytes: number): DomainRecord {
@@ -274,7 +306,7 @@ export class Hypervisor {
   }
 
   #localPort(record: DomainRecord): ControlPort {
-    return record.localPort((request) => this.control(record.domid, request));
+    return record.localPort((request) => this.#serve(record, request));
   }
 
   #freeDomid(): DomId {

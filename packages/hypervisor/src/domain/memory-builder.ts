@@ -3,6 +3,7 @@ import { HypercallError } from '../error.ts';
 import { EXTENT_SHIFT, PAGE_SIZE } from '../ids.ts';
 import { EVENT_PAGE_BYTES, type EventPageGrant } from '../memory/event-page.ts';
 import { type ExtentGrant, PEER_CLAIMS } from '../memory/extent.ts';
+import { isUnused } from '../memory/frame-allocator.ts';
 import { DOMAIN_LIMIT_WORD, DOMAIN_USED_WORD, type Identity, identityDomid, type Tables } from '../memory/tables.ts';
 import type { DomainRecord } from './domain-record.ts';
 
@@ -51,7 +52,9 @@ export class MemoryBuilder {
   allocateExtent(owner: DomainRecord, peer: DomainRecord, frames: number): void {
     const row = this.#tables.domain(owner.domid);
     const { words } = this.#tables;
-    const left = (words[row + DOMAIN_LIMIT_WORD] ?? 0) - (words[row + DOMAIN_USED_WORD] ?? 0);
+    const leftOf = () => (words[row + DOMAIN_LIMIT_WORD] ?? 0) - (words[row + DOMAIN_USED_WORD] ?? 0);
+    if (frames > leftOf()) this.#retireUnused(owner.identity);
+    const left = leftOf();
     if (frames > left) {
       throw new HypercallError('ENOMEM', `Cannot give domain ${owner.domid} ${frames} frames: ${left} are left`, {
         domid: owner.domid,
@@ -113,6 +116,37 @@ export class MemoryBuilder {
       for (let i = 0; i < states.length; i++) if ((Atomics.load(states, i) & PEER_CLAIMS) !== 0) return true;
     }
     return false;
+  }
+
+  /** Retire what was shared with a domain that `isGone`, once none of it is in use. */
+  retireLeftovers(isGone: (identity: Identity) => boolean): void {
+    for (const extent of [...this.#extents.values()]) {
+      if (isGone(extent.peer) && isUnused(new Int32Array(extent.states))) this.retire(extent);
+    }
+  }
+
+  /**
+   * Hand what was shared with a dead domain to its successor: the owner keeps its frames and may grant them anew.
+   * The number of the extent stays, its generation does not, so that both ends look again.
+   */
+  handOver(from: Identity, to: DomainRecord): void {
+    for (const old of [...this.#extents.values()]) {
+      if (old.peer !== from || old.owner === from) continue;
+      const at = this.#tables.extent(old.id);
+      const extent: ExtentGrant = { ...old, peer: to.identity, generation: (old.generation + 1) | 0 };
+      this.#extents.set(extent.id, extent);
+      this.#tables.words[at + 1] = to.identity;
+      this.#recordOf(extent.owner)?.post(extent);
+      to.post(extent);
+      Atomics.store(this.#tables.words, at + 3, extent.generation);
+    }
+  }
+
+  /** The owner waits for memory meanwhile, so nothing of it can be taken into use under us. */
+  #retireUnused(owner: Identity): void {
+    for (const extent of [...this.#extents.values()]) {
+      if (extent.owner === owner && isUnused(new Int32Array(extent.states))) this.retire(extent);
+    }
   }
 
   /** Take an extent back from everybody and release its memory. */

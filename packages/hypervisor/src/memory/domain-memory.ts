@@ -24,6 +24,7 @@ export class DomainMemory {
   readonly #replies = new Map<number, string | undefined>();
   #sequence = 0;
   readonly #retired: ((extent: number) => void)[] = [];
+  readonly #added: ((extent: Extent) => void)[] = [];
 
   /** Talk as `self` over `port`; `initial` is what the boot data carried. */
   constructor(tables: Tables, self: Identity, port: ControlPort, initial: readonly ControlMessage[]) {
@@ -45,10 +46,10 @@ export class DomainMemory {
     if (id >= limits.extents) return undefined;
     const generation = Atomics.load(words, this.#tables.extent(id) + 3);
     let extent = this.#extents[id];
-    if (extent?.grant.generation !== generation) {
+    if (isStale(extent, generation)) {
       this.drain();
       extent = this.#extents[id];
-      if (extent?.grant.generation !== generation) return undefined;
+      if (isStale(extent, generation)) return undefined;
     }
     return extent;
   }
@@ -81,9 +82,10 @@ export class DomainMemory {
     this.#retired.push(listener);
   }
 
-  /** All extents held now. */
-  *extents(): IterableIterator<Extent> {
-    for (const extent of this.#extents) if (extent !== undefined) yield extent;
+  /** Have `listener` called with every extent held now and handed to this domain from now on. */
+  whenAdded(listener: (extent: Extent) => void): void {
+    for (const extent of this.#extents) if (extent !== undefined) listener(extent);
+    this.#added.push(listener);
   }
 
   /** The event page shared with the domain that lives under `domid`, if both live and there is one. */
@@ -132,7 +134,7 @@ export class DomainMemory {
     switch (message.kind) {
       case 'extent':
         this.#forget(message.id);
-        this.#extents[message.id] = new Extent(message);
+        this.#add(new Extent(message));
         break;
       case 'event-page': {
         const page = new EventPage(message, this.#self);
@@ -147,9 +149,19 @@ export class DomainMemory {
     }
   }
 
+  #add(extent: Extent): void {
+    this.#extents[extent.grant.id] = extent;
+    for (const listener of this.#added) listener(extent);
+  }
+
   #forget(id: number): void {
     if (this.#extents[id] === undefined) return;
     this.#extents[id] = undefined;
     for (const listener of this.#retired) listener(id);
   }
+}
+
+/** Whether a known extent is not what the table tells of. One generation ahead is a handing over that is being published. */
+function isStale(extent: Extent | undefined, generation: number): boolean {
+  return extent === undefined || ((extent.grant.generation - generation) & ~1) !== 0;
 }

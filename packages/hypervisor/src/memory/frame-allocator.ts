@@ -1,6 +1,13 @@
 // Hands out the frames that one domain owns. Runs on the owner's thread; the frame words are the only lasting state.
 import { EXTENT_SHIFT, type FrameNumber } from '../ids.ts';
 import { type Extent, FRAME_ALLOCATED, FRAME_DIRTY, FRAME_FREEING, OWNER_CLAIMS, PEER_CLAIMS } from './extent.ts';
+import { identityDomid, type Tables } from './tables.ts';
+
+/** Whether none of an extent's frames is handed out or in quarantine. */
+export function isUnused(states: Int32Array): boolean {
+  for (let i = 0; i < states.length; i++) if ((Atomics.load(states, i) & ~FRAME_DIRTY) !== 0) return false;
+  return true;
+}
 
 const INDEX_MASK = (1 << EXTENT_SHIFT) - 1;
 
@@ -60,6 +67,14 @@ export class FrameAllocator {
       }
       if (!this.#settle(extent, at)) this.#quarantine.add(extent.frame(at));
     }
+  }
+
+  /** Whether an extent is entirely free whose peer lives no more: nothing will ever be allocated from it. */
+  hasLeftover(tables: Tables): boolean {
+    return this.#own.some(
+      (extent) =>
+        tables.liveIdentity(identityDomid(extent.grant.peer)) !== extent.grant.peer && isUnused(extent.states),
+    );
   }
 
   /** Whether a frame is handed out (and not on its way back). */
