@@ -47,7 +47,8 @@ export class WireEnd implements XenbusDevice {
       this.fire('own', key);
       this.other?.fire('other', key);
     }
-    if (state !== undefined && state !== this.state) {
+    const isAgain = state === this.state && Object.keys(entries).length > 0;
+    if (state !== undefined && (state !== this.state || isAgain)) {
       this.state = state;
       const { other } = this;
       this.wire.later(() => other?.driver?.otherEndChanged(this.state));
@@ -102,6 +103,8 @@ export class XenbusWire {
     ends.back.other = ends.front;
     ends.front.driver = front.deviceClass.create(ends.front, front.kernel);
     ends.back.driver = back.deviceClass.create(ends.back, back.kernel);
+    this.later(() => ends.back.driver?.otherEndChanged(ends.front.state));
+    this.later(() => ends.front.driver?.otherEndChanged(ends.back.state));
     return ends;
   }
 }

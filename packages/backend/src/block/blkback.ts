@@ -1,5 +1,7 @@
 // The back end's half of the block protocol's handshake, and the class of devices `vbd` for driver domains.
 import {
+  type BackendHooks,
+  createBackendDriver,
   type DeviceClass,
   type EvtchnPort,
   GNTMAP_host_map,
@@ -7,11 +9,12 @@ import {
   type GrantHandle,
   type GrantRef,
   type Kernel,
+  type KeyEntries,
   type KeyValues,
+  parseKey,
   type XenbusDevice,
-  type XenbusDriver,
 } from '@splitring/hypervisor';
-import { VDISK_READONLY, VDISK_REMOVABLE, XenbusState, type XenbusStateValue } from '@splitring/hypervisor/io';
+import { VDISK_READONLY, VDISK_REMOVABLE, XenbusState } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { BlkbackCounters } from './blkback-counters.ts';
 import { BlkbackQueue } from './blkback-queue.ts';
@@ -45,6 +48,7 @@ export interface BlockBackend extends DeviceClass {
 const TOOLSTACK_KEYS = [
   'params',
   'mode',
+  'slice',
   'removable',
   'discard-enable',
   'limit-iops',
@@ -64,7 +68,8 @@ export function createBlockBackend(options: BlockBackendOptions): BlockBackend {
   const connected = new Set<Blkback>();
   return {
     type: 'vbd',
-    create: (device, kernel) => new Blkback(device, kernel, { options, schedulers, connected }),
+    create: (device, kernel) =>
+      createBackendDriver(device, new Blkback(device, kernel, { options, schedulers, connected })),
     connections: () => [...connected].map((driver) => driver.describe()),
   };
 }
@@ -83,61 +88,72 @@ interface OpenQueue {
 }
 
 /** One guest's disk. */
-class Blkback implements XenbusDriver {
+class Blkback implements BackendHooks {
   private readonly device: XenbusDevice;
   private readonly kernel: Kernel;
   private readonly shared: Shared;
   private slice: DiskSlice | undefined;
   private toolstack: KeyValues = {};
   private open: readonly OpenQueue[] = [];
-  private draining = 0;
-  private afterDrain: (() => void) | undefined;
   private epoch = 0;
   private toldSectors = -1;
-  private phase: 'new' | 'waiting' | 'connecting' | 'connected' | 'closed' = 'new';
   private readonly watcher = { poll: () => this.watch() };
 
   constructor(device: XenbusDevice, kernel: Kernel, shared: Shared) {
     this.device = device;
     this.kernel = kernel;
     this.shared = shared;
-    this.prepare();
   }
 
-  otherEndChanged(state: XenbusStateValue): void {
-    switch (state) {
-      case XenbusState.Initialising:
-        if (this.phase === 'closed') this.prepare();
-        break;
-      case XenbusState.Initialised:
-      case XenbusState.Connected:
-        if (this.phase === 'waiting') this.connect();
-        break;
-      case XenbusState.Closing:
-        this.whenDrained(() => this.device.publish({}, XenbusState.Closing));
-        break;
-      case XenbusState.Closed:
-        this.phase = 'closed';
-        this.whenDrained(() => this.device.publish({}, XenbusState.Closed));
-        break;
-      default:
-    }
+  offer(then: (features: KeyEntries) => void): void {
+    this.device.readKeys('own', TOOLSTACK_KEYS, (keys) => {
+      const params = keys['params'] ?? '';
+      const target = this.shared.options.disk(params);
+      const slice = target && sliceOf(target, keys);
+      if (slice === undefined) {
+        this.fail('BLKBACK_NO_DISK', `there is no disk "${params.slice(0, 64)}" with this slice`);
+        return;
+      }
+      this.toolstack = keys;
+      this.slice = slice;
+      const { options } = this.shared;
+      then({
+        'max-ring-page-order': options.maxRingOrder ?? 4,
+        'max-ring-pages': 2 ** (options.maxRingOrder ?? 4),
+        'multi-queue-max-queues': options.maxQueues ?? 4,
+        'feature-max-indirect-segments': this.maxIndirectSegments,
+        'feature-persistent': options.isPersistent === false ? 0 : 1,
+      });
+    });
+  }
+
+  connect(then: (deviceKeys: KeyEntries) => void): void {
+    const { epoch } = this;
+    const { options } = this.shared;
+    this.device.readKeys('other', FRONT_KEYS, (keys) => {
+      if (epoch !== this.epoch) return;
+      const front = parseFrontKeys(keys, options.maxQueues ?? 4, options.maxRingOrder ?? 4);
+      if (typeof front === 'string') {
+        this.fail('BLKBACK_BAD_FRONT', front);
+        return;
+      }
+      this.device.readKeys('other', queueKeys(front), (refs) => {
+        if (epoch === this.epoch) this.openQueues(front, parseQueueKeys(front, refs), then);
+      });
+    });
   }
 
   disconnect(): void {
     this.epoch += 1;
-    if (this.phase === 'connecting' || this.phase === 'connected') this.phase = 'closed';
     this.shared.connected.delete(this);
     this.kernel.remove(this.watcher);
     const { hypercalls } = this.kernel;
     for (const { queue, port, handles } of this.open) {
       this.kernel.offEvent(port);
-      this.draining += 1;
-      this.scheduler(queue).remove(queue, () => {
+      // What the device still does for this guest runs to its end; only then are its pages let go.
+      this.schedulerOf(queue.slice).remove(queue, () => {
         hypercalls.closePort(port);
         unmap(this.kernel, handles);
-        this.draining -= 1;
-        if (this.draining === 0) this.drained();
       });
     }
     this.open = [];
@@ -156,57 +172,15 @@ class Blkback implements XenbusDriver {
     };
   }
 
-  /** Find the disk and offer the limits of the transport. */
-  private prepare(): void {
-    const { epoch } = this;
-    this.device.readKeys('own', TOOLSTACK_KEYS, (keys) => {
-      if (epoch !== this.epoch) return;
-      const params = keys['params'] ?? '';
-      const target = this.shared.options.disk(params);
-      if (target === undefined) {
-        this.fail('BLKBACK_NO_DISK', `there is no disk "${params.slice(0, 64)}"`);
-        return;
-      }
-      this.toolstack = keys;
-      this.slice = new DiskSlice(target, keys['mode'] === 'r');
-      this.phase = 'waiting';
-      const { options } = this.shared;
-      this.device.publish(
-        {
-          'max-ring-page-order': options.maxRingOrder ?? 4,
-          'max-ring-pages': 2 ** (options.maxRingOrder ?? 4),
-          'multi-queue-max-queues': options.maxQueues ?? 4,
-          'feature-max-indirect-segments': this.maxIndirectSegments,
-          'feature-persistent': options.isPersistent === false ? 0 : 1,
-        },
-        XenbusState.InitWait,
-      );
-    });
-  }
-
   private get maxIndirectSegments(): number {
     return Math.min(this.shared.options.maxIndirectSegments ?? 256, 512);
   }
 
-  /** The guest has published its rings: read what it says. */
-  private connect(): void {
-    this.phase = 'connecting';
-    const { epoch } = this;
-    this.device.readKeys('other', FRONT_KEYS, (keys) => {
-      if (epoch !== this.epoch) return;
-      const { options } = this.shared;
-      const front = parseFrontKeys(keys, options.maxQueues ?? 4, options.maxRingOrder ?? 4);
-      if (typeof front === 'string') {
-        this.fail('BLKBACK_BAD_FRONT', front);
-        return;
-      }
-      this.device.readKeys('other', queueKeys(front), (refs) => {
-        if (epoch === this.epoch) this.openQueues(front, parseQueueKeys(front, refs));
-      });
-    });
-  }
-
-  private openQueues(front: FrontRequest, queues: readonly QueueRefs[] | string): void {
+  private openQueues(
+    front: FrontRequest,
+    queues: readonly QueueRefs[] | string,
+    then: (deviceKeys: KeyEntries) => void,
+  ): void {
     const { slice } = this;
     if (typeof queues === 'string' || slice === undefined) {
       this.fail('BLKBACK_BAD_FRONT', typeof queues === 'string' ? queues : 'its disk is gone');
@@ -220,12 +194,14 @@ class Blkback implements XenbusDriver {
       const queue = this.openQueue(front, refs, index, slice, offered, limit);
       if (typeof queue === 'string') {
         this.fail('BLKBACK_BAD_FRONT', queue);
-        this.disconnect();
         return;
       }
       opened.push(queue);
     }
-    this.goLive(slice, offered);
+    this.toldSectors = slice.capacitySectors;
+    this.shared.connected.add(this);
+    this.kernel.add(this.watcher);
+    then(this.deviceKeys(slice, offered));
   }
 
   /** Map one ring and bind its port. @returns why not, with nothing left mapped or bound */
@@ -271,29 +247,22 @@ class Blkback implements XenbusDriver {
     return { queue, port, handles };
   }
 
-  private goLive(slice: DiskSlice, offered: OfferedFeatures): void {
-    this.phase = 'connected';
-    this.toldSectors = slice.capacitySectors;
-    this.shared.connected.add(this);
-    this.kernel.add(this.watcher);
+  private deviceKeys(slice: DiskSlice, offered: OfferedFeatures): KeyEntries {
     const { device } = slice;
-    this.device.publish(
-      {
-        sectors: slice.capacitySectors,
-        'sector-size': device.logicalBlockBytes,
-        'physical-sector-size': device.physicalBlockBytes,
-        info: (slice.isReadOnly ? VDISK_READONLY : 0) | (this.toolstack['removable'] === '1' ? VDISK_REMOVABLE : 0),
-        'feature-flush-cache': offered.hasFlush ? 1 : 0,
-        'feature-barrier': offered.hasBarrier ? 1 : 0,
-        'feature-fua': offered.hasForceUnitAccess ? 1 : 0,
-        'feature-discard': offered.hasDiscard ? 1 : 0,
-        'discard-granularity': device.physicalBlockBytes,
-        'discard-alignment': 0,
-        'discard-secure': 0,
-        'feature-write-zeroes': offered.hasWriteZeroes ? 1 : 0,
-      },
-      XenbusState.Connected,
-    );
+    return {
+      sectors: slice.capacitySectors,
+      'sector-size': device.logicalBlockBytes,
+      'physical-sector-size': device.physicalBlockBytes,
+      info: (slice.isReadOnly ? VDISK_READONLY : 0) | (this.toolstack['removable'] === '1' ? VDISK_REMOVABLE : 0),
+      'feature-flush-cache': offered.hasFlush ? 1 : 0,
+      'feature-barrier': offered.hasBarrier ? 1 : 0,
+      'feature-fua': offered.hasForceUnitAccess ? 1 : 0,
+      'feature-discard': offered.hasDiscard ? 1 : 0,
+      'discard-granularity': device.physicalBlockBytes,
+      'discard-alignment': 0,
+      'discard-secure': 0,
+      'feature-write-zeroes': offered.hasWriteZeroes ? 1 : 0,
+    };
   }
 
   private offered(slice: DiskSlice): OfferedFeatures {
@@ -322,7 +291,6 @@ class Blkback implements XenbusDriver {
     for (const { queue } of this.open) {
       if (queue.broken === undefined) continue;
       this.device.fail(queue.broken);
-      this.disconnect();
       return true;
     }
     const sectors = this.slice?.capacitySectors ?? this.toldSectors;
@@ -343,23 +311,6 @@ class Blkback implements XenbusDriver {
     return scheduler;
   }
 
-  private scheduler(queue: BlkbackQueue): DiskScheduler {
-    return this.schedulerOf(queue.slice);
-  }
-
-  /** Run `then` once the device holds nothing of this guest any more. */
-  private whenDrained(then: () => void): void {
-    this.disconnect();
-    if (this.draining === 0) then();
-    else this.afterDrain = then;
-  }
-
-  private drained(): void {
-    const then = this.afterDrain;
-    this.afterDrain = undefined;
-    then?.();
-  }
-
   private fail(code: string, why: string): void {
     const { id, otherEndId } = this.device;
     this.device.fail(
@@ -377,6 +328,16 @@ function unmap(kernel: Kernel, handles: readonly GrantHandle[]): void {
 
 /** A toolstack's number above 0; anything else is as if it were missing. */
 function positive(text: string | undefined): number | undefined {
-  const value = text === undefined || !/^[0-9]{1,15}$/.test(text) ? 0 : Number(text);
-  return value > 0 ? value : undefined;
+  return parseKey(text, { min: 1, max: 1e15 });
+}
+
+/** The part of a disk that the toolstack's `slice` ("first sector,sectors") gives to this guest; all of it without. */
+function sliceOf(target: DiskTarget, keys: KeyValues): DiskSlice | undefined {
+  const isReadOnly = keys['mode'] === 'r';
+  const text = keys['slice'];
+  if (text === undefined) return new DiskSlice(target, isReadOnly);
+  const [first, sectors] = text.split(',').map((part) => parseKey(part, { min: 0, max: 2 ** 44 }));
+  if (first === undefined || sectors === undefined) return undefined;
+  if (target.sectors !== undefined && !(first <= target.sectors - sectors)) return undefined;
+  return new DiskSlice({ device: target.device, firstSector: (target.firstSector ?? 0) + first, sectors }, isReadOnly);
 }

@@ -1,5 +1,5 @@
 // What a front end says about its rings, read from keys that it may fill with anything.
-import type { KeyValues } from '@splitring/hypervisor';
+import { type KeyValues, parseKey } from '@splitring/hypervisor';
 import { BLKIF_PROTOCOL } from '@splitring/hypervisor/io';
 
 /** Keys at the top of a front end's directory. */
@@ -85,7 +85,5 @@ function orderOfPages(text: string | undefined): string | undefined {
 }
 
 function decimal(text: string, max: number): number | undefined {
-  if (!/^[0-9]{1,10}$/.test(text)) return undefined;
-  const value = Number(text);
-  return value <= max ? value : undefined;
+  return parseKey(text, { min: 0, max });
 }

@@ -33,6 +33,7 @@ export class BlkfrontDevice implements GuestBlockDevice {
   private nextQueue = 0;
   /** Commands that no back end has answered yet, oldest first; submitted again before anything new. */
   private replay: BlockCommand[] = [];
+  private onDrained: (() => void) | undefined;
   private isGone = false;
   private isBrokenTold = false;
   /** Commands in flight that may take long. */
@@ -90,11 +91,18 @@ export class BlkfrontDevice implements GuestBlockDevice {
     this.onChange();
   }
 
+  /** Take no more commands; call `then`, from `poll` or at once, when all that were taken are answered. */
+  drain(then: () => void): void {
+    if (this.outstanding === 0) then();
+    else this.onDrained = then;
+  }
+
   /** The back end is gone or going: keep what it did not answer for the next one. */
   detach(): void {
     const unanswered = this.queues.flatMap((queue) => queue.shadow.unanswered());
     this.replay = [...unanswered, ...this.replay];
     this.queues = [];
+    this.onDrained = undefined;
   }
 
   /** There will be no other back end: everything in flight ends with `aborted`, and so does whatever comes. */
@@ -112,7 +120,7 @@ export class BlkfrontDevice implements GuestBlockDevice {
       this.finish(command.cookie, BLOCK_STATUS.aborted);
       return true;
     }
-    return this.replay.length === 0 && this.submitNow(command);
+    return this.replay.length === 0 && this.onDrained === undefined && this.submitNow(command);
   }
 
   kick(): void {
@@ -130,6 +138,7 @@ export class BlkfrontDevice implements GuestBlockDevice {
       this.submitReplay();
       this.kick();
     }
+    if (this.onDrained !== undefined && this.outstanding === 0) this.tellDrained();
     return hasWorked;
   }
 
@@ -168,6 +177,13 @@ export class BlkfrontDevice implements GuestBlockDevice {
   private finish(cookie: number, status: BlockStatus): void {
     if (this.slowCookies.size > 0) this.slowCookies.delete(cookie);
     this.onComplete(cookie, status);
+  }
+
+  private tellDrained(): void {
+    const then = this.onDrained;
+    this.onDrained = undefined;
+    this.detach(); // nothing more is taken on this connection
+    then?.();
   }
 
   private tellBroken(error: ProtocolError): void {

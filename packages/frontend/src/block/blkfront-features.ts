@@ -1,6 +1,6 @@
 // What a back end says about its transport and its disk, read from keys that it may fill with anything.
 
-import type { KeyValues } from '@splitring/hypervisor';
+import { type KeyValues, parseKey } from '@splitring/hypervisor';
 import { VDISK_READONLY, VDISK_REMOVABLE } from '@splitring/hypervisor/io';
 
 /** Keys that a back end writes before InitWait. */
@@ -55,11 +55,8 @@ export interface DiskFeatures {
   readonly discardAlignmentBytes: number;
 }
 
-/** Read a decimal number of at most `max`; anything else is `fallback`. */
-export function parseNumber(text: string | undefined, max: number, fallback: number): number {
-  if (text === undefined || !/^[0-9]{1,16}$/.test(text)) return fallback;
-  const value = Number(text);
-  return value <= max ? value : fallback;
+function parseNumber(text: string | undefined, max: number, fallback: number): number {
+  return parseKey(text, { min: 0, max }) ?? fallback;
 }
 
 /** Read the limits of the transport; whatever is missing or nonsense is the smallest there is. */
@@ -77,9 +74,9 @@ export function parseTransport(keys: KeyValues): TransportFeatures {
  * @returns undefined if the back end does not tell a size that a disk can have: it must not be used
  */
 export function parseDisk(keys: KeyValues): DiskFeatures | undefined {
-  const capacitySectors = parseNumber(keys['sectors'], 2 ** 44, -1);
+  const capacitySectors = parseKey(keys['sectors'], { min: 0, max: 2 ** 44 });
   const logicalBlockBytes = parseNumber(keys['sector-size'], 4096, 512);
-  if (capacitySectors < 0 || (logicalBlockBytes !== 512 && logicalBlockBytes !== 4096)) return undefined;
+  if (capacitySectors === undefined || (logicalBlockBytes !== 512 && logicalBlockBytes !== 4096)) return undefined;
   const info = parseNumber(keys['info'], 0xffff, 0);
   const hasFlushCache = keys['feature-flush-cache'] === '1';
   const hasBarrier = keys['feature-barrier'] === '1';

@@ -1,16 +1,30 @@
 // The front end's half of the block protocol's handshake, and the class of devices `vbd` for guests.
-import type { DeviceClass, Kernel, XenbusDevice, XenbusDriver } from '@splitring/hypervisor';
+import {
+  createFrontendDriver,
+  type DeviceClass,
+  type FrontendHooks,
+  HypercallError,
+  type Kernel,
+  type KeyEntries,
+  parseKey,
+  type XenbusDevice,
+} from '@splitring/hypervisor';
 import {
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   BLKIF_PROTOCOL,
   BLKIF_SEGMENTS_PER_INDIRECT_PAGE,
   vbdName,
-  XenbusState,
-  type XenbusStateValue,
 } from '@splitring/hypervisor/io';
 import { type ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
 import { BlkfrontDevice } from './blkfront-device.ts';
-import { DISK_KEYS, parseDisk, parseNumber, parseTransport, TRANSPORT_KEYS } from './blkfront-features.ts';
+import {
+  DISK_KEYS,
+  type DiskFeatures,
+  parseDisk,
+  parseTransport,
+  TRANSPORT_KEYS,
+  type TransportFeatures,
+} from './blkfront-features.ts';
 import { BlkfrontQueue } from './blkfront-queue.ts';
 import { DataGrants } from './data-grants.ts';
 import { Disk } from './disk.ts';
@@ -36,6 +50,7 @@ export interface BlockFrontendOptions {
   readonly onGone?: (disk: Disk) => void;
 }
 
+const DEVICE_IDS = { min: 0, max: 2 ** 31 } as const;
 const DEFAULTS = { ringOrder: 2, queues: 1, maxSegments: 256, bufferBytes: 4 << 20 } as const;
 
 /**
@@ -43,14 +58,17 @@ const DEFAULTS = { ringOrder: 2, queues: 1, maxSegments: 256, bufferBytes: 4 << 
  *
  * @example
  * const disks = new Map<string, Disk>();
- * classes.push(createBlockFrontend({ onDisk: (disk) => disks.set(disk.name, disk), waitUntil }));
+ * new XenbusFrontend(kernel, [createBlockFrontend({ onDisk: (disk) => disks.set(disk.name, disk), waitUntil })]);
  */
 export function createBlockFrontend(options: BlockFrontendOptions): DeviceClass {
-  return { type: 'vbd', create: (device, kernel) => new Blkfront(device, kernel, options) };
+  return {
+    type: 'vbd',
+    create: (device, kernel) => createFrontendDriver(device, new Blkfront(device, kernel, options)),
+  };
 }
 
 /** One disk's driver. The `Disk` and its memory live on over reconnects; rings, ports and grants do not. */
-class Blkfront implements XenbusDriver {
+class Blkfront implements FrontendHooks {
   private readonly device: XenbusDevice;
   private readonly kernel: Kernel;
   private readonly options: BlockFrontendOptions;
@@ -60,9 +78,6 @@ class Blkfront implements XenbusDriver {
   private grants: DataGrants | undefined;
   private queues: readonly BlkfrontQueue[] = [];
   private maxSegments = BLKIF_MAX_SEGMENTS_PER_REQUEST;
-  private phase: 'idle' | 'published' | 'live' | 'closed' = 'idle';
-  /** Rises with every connection, so that an answer that comes too late is known for what it is. */
-  private epoch = 0;
 
   constructor(device: XenbusDevice, kernel: Kernel, options: BlockFrontendOptions) {
     this.device = device;
@@ -71,24 +86,34 @@ class Blkfront implements XenbusDriver {
     this.blockDevice.onBroken = (error) => this.breakDown(error);
   }
 
-  otherEndChanged(state: XenbusStateValue): void {
-    switch (state) {
-      case XenbusState.InitWait:
-        if (this.phase !== 'published') this.negotiate();
-        break;
-      case XenbusState.Connected:
-        this.readDisk();
-        break;
-      case XenbusState.Closing:
-      case XenbusState.Closed:
-        this.shut();
-        break;
-      default:
-    }
+  handshake(then: (keys: KeyEntries) => void): void {
+    this.device.readKeys('other', TRANSPORT_KEYS, (keys) => {
+      try {
+        then(this.open(parseTransport(keys)));
+      } catch (error) {
+        if (!(error instanceof HypercallError)) throw error;
+        this.fail('BLKFRONT_SETUP', 'no memory, grants or ports for its rings', error);
+      }
+    });
+  }
+
+  live(then: () => void): void {
+    this.readDisk((features) => {
+      this.blockDevice.attach(this.queues, features, this.maxSegments);
+      then();
+      this.announce();
+    });
+  }
+
+  changed(): void {
+    this.readDisk((features) => this.blockDevice.update(features));
+  }
+
+  drain(then: () => void): void {
+    this.blockDevice.drain(then);
   }
 
   disconnect(): void {
-    this.epoch += 1;
     this.blockDevice.detach();
     for (const queue of this.queues) {
       this.kernel.offEvent(queue.port);
@@ -96,7 +121,6 @@ class Blkfront implements XenbusDriver {
     }
     this.queues = [];
     this.grants?.endAll();
-    this.phase = 'idle';
   }
 
   remove(): void {
@@ -108,21 +132,8 @@ class Blkfront implements XenbusDriver {
     this.options.onGone?.(this.disk);
   }
 
-  /** The back end is ready for a connection: read its limits, then offer rings. */
-  private negotiate(): void {
-    this.disconnect();
-    const { epoch } = this;
-    this.device.readKeys('other', TRANSPORT_KEYS, (keys) => {
-      if (epoch !== this.epoch) return;
-      try {
-        this.publish(parseTransport(keys));
-      } catch (error) {
-        this.fail('BLKFRONT_SETUP', 'no memory, grants or ports for its rings', error);
-      }
-    });
-  }
-
-  private publish(transport: ReturnType<typeof parseTransport>): void {
+  /** Allocate everything for a connection within the back end's limits. @returns the keys that tell it */
+  private open(transport: TransportFeatures): KeyEntries {
     const { options } = this;
     const order = Math.min(options.ringOrder ?? DEFAULTS.ringOrder, transport.maxRingOrder);
     const queueCount = Math.max(1, Math.min(options.queues ?? DEFAULTS.queues, transport.maxQueues));
@@ -148,14 +159,13 @@ class Blkfront implements XenbusDriver {
       addQueueKeys(entries, prefix, queue, order);
     }
     if (order > 0) entries['ring-page-order'] = order;
-    this.phase = 'published';
-    this.device.publish(entries, XenbusState.Initialised);
+    return entries;
   }
 
   private openQueues(count: number, order: number, grants: DataGrants): void {
     const queues: BlkfrontQueue[] = [];
     this.queues = queues; // at once, so that disconnect() releases what a failure leaves
-    const handle = parseNumber(this.device.id, 2 ** 31, 0) & 0xffff;
+    const handle = (parseKey(this.device.id, DEVICE_IDS) ?? 0) & 0xffff;
     for (let index = 0; index < count; index += 1) {
       const queue = new BlkfrontQueue({
         hypercalls: this.kernel.hypercalls,
@@ -183,35 +193,20 @@ class Blkfront implements XenbusDriver {
     return this.grants;
   }
 
-  /** The back end is Connected: go live, or take over a new size. */
-  private readDisk(): void {
-    if (this.phase !== 'published' && this.phase !== 'live') {
-      this.negotiate(); // it connected before we saw it wait
-      return;
-    }
-    const { epoch } = this;
+  private readDisk(then: (features: DiskFeatures) => void): void {
     this.device.readKeys('other', DISK_KEYS, (keys) => {
-      if (epoch !== this.epoch) return;
       const features = parseDisk(keys);
       if (features === undefined) this.fail('BLKFRONT_SIZE', 'the back end tells no size that a disk can have');
-      else if (this.phase === 'live') this.blockDevice.update(features);
-      else this.goLive(features);
+      else if (this.queues.length > 0) then(features);
     });
   }
 
-  private goLive(features: NonNullable<ReturnType<typeof parseDisk>>): void {
-    this.phase = 'live';
-    this.blockDevice.attach(this.queues, features, this.maxSegments);
-    const { epoch } = this;
-    this.device.watchKey('other', 'sectors', () => {
-      if (epoch === this.epoch && this.phase === 'live') this.readDisk();
-    });
-    this.device.publish({}, XenbusState.Connected);
-    if (this.disk !== undefined) return;
+  /** Hand the disk to the guest, once. */
+  private announce(): void {
     const { kernel, pool } = this;
-    if (pool === undefined) return; // opened before anything could connect
+    if (this.disk !== undefined || pool === undefined) return; // the pool was opened before anything could connect
     this.disk = new Disk({
-      name: vbdName(parseNumber(this.device.id, 2 ** 31, 0)),
+      name: vbdName(parseKey(this.device.id, DEVICE_IDS) ?? 0),
       device: this.blockDevice,
       pool,
       clock: kernel.clock,
@@ -220,13 +215,6 @@ class Blkfront implements XenbusDriver {
     });
     kernel.add(this.disk.machine);
     this.options.onDisk(this.disk);
-  }
-
-  private shut(): void {
-    if (this.phase === 'closed') return;
-    this.disconnect();
-    this.phase = 'closed';
-    this.device.publish({}, XenbusState.Closed);
   }
 
   private breakDown(error: ProtocolError): void {
