@@ -1,0 +1,45 @@
+// The block path over the real xenstore and the real NVMe model and driver, on one thread.
+import { MemoryMedium } from '@splitring/device';
+import test from 'ava';
+import { BlockCluster } from '../../support/block-cluster.ts';
+import { isSame, pattern } from '../../support/block-lab.ts';
+
+test('a guest writes, flushes and reads back through ring, grants, NVMe and IOMMU', async (t) => {
+  const memory = new SharedArrayBuffer(4 << 20);
+  const cluster = new BlockCluster({ media: [new MemoryMedium(memory)] });
+  const { disk } = cluster.guest();
+  t.is(disk.capacityBytes, 4 << 20);
+  const bytes = pattern((1 << 20) + 1536, 4);
+  await cluster.until(disk.write(2048, bytes));
+  await cluster.until(disk.flush());
+  const into = new Uint8Array(bytes.length);
+  disk.readSync(2048, into);
+  t.true(isSame(into, bytes));
+  t.true(isSame(new Uint8Array(memory, 2048, bytes.length), bytes));
+  const counters = cluster.backend.connections()[0]?.counters[0];
+  t.true(counters !== undefined && counters.sectorsWritten === bytes.length / 512);
+});
+
+test('sixteen guests keep to their slices of one disk', async (t) => {
+  const memory = new SharedArrayBuffer(4 << 20);
+  const cluster = new BlockCluster({ media: [new MemoryMedium(memory)] });
+  const sectors = 512;
+  const guests = Array.from({ length: 16 }, (_, i) =>
+    cluster.guest({ bufferBytes: 65_536, backKeys: { slice: `${i * sectors},${sectors}` } }),
+  );
+  await cluster.until(Promise.all(guests.map(({ disk }, i) => disk.write(0, pattern(sectors * 512, i)))));
+  for (const [i, { disk }] of guests.entries()) {
+    t.is(disk.capacityBytes, sectors * 512);
+    t.true(isSame(new Uint8Array(memory, i * sectors * 512, sectors * 512), pattern(sectors * 512, i)), `guest ${i}`);
+    await t.throwsAsync(cluster.until(disk.write(sectors * 512, new Uint8Array(512))), { code: 'BLOCK_OUT_OF_RANGE' });
+  }
+});
+
+test('a disk is unplugged in order, and its requests afterwards say that it is gone', async (t) => {
+  const cluster = new BlockCluster();
+  const guest = cluster.guest();
+  await cluster.until(guest.disk.write(0, pattern(8192, 1)));
+  t.is(cluster.unplug(guest), 'closed');
+  t.deepEqual(cluster.backend.connections(), []);
+  await t.throwsAsync(cluster.until(guest.disk.write(0, pattern(512, 1))), { code: 'BLOCK_GONE' });
+});
