@@ -9,6 +9,8 @@ export {
 } from './block/disk.ts';
 export type { GuestBlockDevice } from './block/guest-block-device.ts';
 export { PagePool } from './block/page-pool.ts';
+export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest-program.ts';
+export { type GuestRuntimeOptions, runGuest } from './guest/guest-runtime.ts';
 export { formatMacAddress, parseMacAddress } from './net/mac-address.ts';
 export type { NicCounters } from './net/net-counters.ts';
 export type { Nic } from './net/nic.ts';

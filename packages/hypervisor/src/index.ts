@@ -1,6 +1,7 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
 export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
 export type { MemorySource } from './domain/memory-builder.ts';
+export { SharedCounters } from './domain/shared-counters.ts';
 export type { DomainUsage } from './domain/usage.ts';
 export { DomainHypercalls } from './domain-hypercalls.ts';
 export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';

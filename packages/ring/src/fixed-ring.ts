@@ -68,8 +68,6 @@ export interface FixedRingEndOptions {
   readonly batch?: number;
   /** Name used in errors. */
   readonly name?: string;
-  /** How a producer runs a task at the end of this turn of the event loop; a microtask by default. */
-  readonly defer?: (task: () => void) => void;
   /** Open the memory only once if many rings lie in it. */
   readonly memory?: SharedMemory;
 }

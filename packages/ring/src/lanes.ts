@@ -56,10 +56,7 @@ export function copyLanes(
   if ((lanes & 1) !== 0) to[t] = from[f] as bigint;
 }
 
-let isV8: boolean | undefined;
-
-/** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. Looks once. */
+/** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. */
 export function prefersLanes(): boolean {
-  isV8 ??= /^Error\n {4}at /.test(new Error().stack ?? '');
-  return isV8;
+  return /^Error\n {4}at /.test(new Error().stack ?? '');
 }

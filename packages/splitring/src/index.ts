@@ -1,1 +1,3 @@
-export {};
+export type { DomainConfig, HostConfig } from './host/config.ts';
+export type { DomainOutcome, RunningGuest } from './host/domain.ts';
+export { createHost, type Host } from './host/host.ts';

@@ -1,0 +1,47 @@
+// Brings a driver domain up: its bridges, its back ends on top of the disks, its shutdown.
+import type { BlockDevice } from '@splitring/device';
+import { type DomainKernel, XenbusBackend } from '@splitring/hypervisor';
+import { createBlockBackend } from './block/blkback.ts';
+import { Bridge } from './net/bridge.ts';
+
+/** What a driver domain runs with. */
+export interface DriverDomainOptions {
+  /** The domain's kernel. */
+  readonly kernel: DomainKernel;
+  /** Disks by the name that back ends are configured with. */
+  readonly disks: ReadonlyMap<string, BlockDevice>;
+  /** Names of the bridges to make. */
+  readonly bridges: readonly string[];
+}
+
+/** A running driver domain. */
+export interface DriverDomain {
+  /** Whether the toolstack asked it to end and its back ends have let go. */
+  isOver(): boolean;
+}
+
+const find = (disks: ReadonlyMap<string, BlockDevice>, name: string) => {
+  const device = disks.get(name);
+  return device && { device };
+};
+
+/** Start serving. `data/ready` in the domain's xenstore home tells the toolstack. */
+export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
+  const { kernel, disks } = options;
+  const bridges = new Map(options.bridges.map((name) => [name, new Bridge(name, kernel.clock)]));
+  let isClosed = false;
+  for (const device of disks.values()) kernel.add(device);
+  for (const bridge of bridges.values()) kernel.add(bridge);
+  const backends = new XenbusBackend(kernel, [createBlockBackend({ disk: (params) => find(disks, params) })]);
+  const { store } = kernel;
+  store.watch('control/shutdown', () => {
+    store.read('control/shutdown', (reply) => {
+      if (!reply.ok || reply.value === '') return;
+      store.write('control/shutdown', '');
+      backends.close();
+      isClosed = true;
+    });
+  });
+  store.write('data/ready', '1');
+  return { isOver: () => isClosed };
+}

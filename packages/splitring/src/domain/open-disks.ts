@@ -1,0 +1,63 @@
+// The disks of a driver domain: medium, controller model and native driver of each, on this thread's PCI bus.
+import { type BlockDevice, ImageFile, type Medium, MemoryMedium, NvmeController, NvmeDriver } from '@splitring/device';
+import type { DomainHypercalls, DomainKernel } from '@splitring/hypervisor';
+import { InvariantError } from 'sharedarraybuffer-ring';
+import type { DiskBoot } from './thread-boot.ts';
+
+/** Controllers have one namespace, and drivers one queue pair here. */
+const FIRST_NAMESPACE = 1;
+const FIRST_QUEUE_PAIR = 0;
+
+function openMedium(disk: DiskBoot): Medium {
+  if (disk.image !== undefined) return new ImageFile({ path: disk.image, isReadOnly: disk.isReadonly });
+  if (disk.memory !== undefined) return new MemoryMedium(disk.memory);
+  throw new InvariantError('NO_STORAGE', `Cannot open disk ${disk.name}: it has neither an image nor memory`);
+}
+
+/** Hardware and native drivers of a driver domain's disks; the kernel that it was made with polls it. */
+export class OpenDisks {
+  private readonly media: Medium[] = [];
+  private readonly drivers = new Map<string, NvmeDriver>();
+
+  /** Plug in and start every disk. @throws MediumError for the first that cannot be opened */
+  constructor(disks: readonly DiskBoot[], kernel: DomainKernel, hypercalls: DomainHypercalls) {
+    const bus = hypercalls.startPciBus(kernel.clock);
+    kernel.add(bus);
+    try {
+      for (const disk of disks) {
+        const medium = openMedium(disk);
+        this.media.push(medium);
+        bus.plug(disk.routingId, (master) => new NvmeController(master, { media: [medium] }));
+        const driver = new NvmeDriver(kernel, hypercalls.pci.open(disk.routingId), {
+          queuePairs: 1,
+          queueEntries: 256,
+        });
+        kernel.add(driver);
+        this.drivers.set(disk.name, driver);
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Whether every controller has answered, well or not. */
+  get isSettled(): boolean {
+    return [...this.drivers.values()].every(({ state }) => state !== 'starting');
+  }
+
+  /** The disks by name. @throws whatever a driver failed with */
+  devices(): ReadonlyMap<string, BlockDevice> {
+    return new Map(
+      [...this.drivers].map(([name, driver]) => {
+        if (driver.failure !== undefined) throw driver.failure;
+        return [name, driver.openDisk(FIRST_NAMESPACE, FIRST_QUEUE_PAIR)];
+      }),
+    );
+  }
+
+  /** Close the media; nothing may be in flight. Idempotent. */
+  close(): void {
+    for (const medium of this.media.splice(0)) medium.close();
+  }
+}

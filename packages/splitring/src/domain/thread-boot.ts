@@ -1,0 +1,59 @@
+// What a domain's thread is started with: plain data, shared buffers, one port.
+
+import type { MessagePort } from 'node:worker_threads';
+import type { DomainBoot, RoutingId } from '@splitring/hypervisor';
+
+/** A disk that a driver domain shall serve. */
+export interface DiskBoot {
+  /** Its name in the configuration. */
+  readonly name: string;
+  /** The controller's PCI function. */
+  readonly routingId: RoutingId;
+  /** Path of the image file; undefined for a disk in memory. */
+  readonly image: string | undefined;
+  /** Memory of a disk without an image: it is the platform's and outlives the domain. */
+  readonly memory: SharedArrayBuffer | undefined;
+  /** Refuse writes. */
+  readonly isReadonly: boolean;
+}
+
+/** What a driver domain does. */
+export interface DriverRole {
+  readonly kind: 'driver';
+  readonly disks: readonly DiskBoot[];
+  readonly bridges: readonly string[];
+}
+
+/** What a guest does. */
+export interface GuestRole {
+  readonly kind: 'guest';
+  /** URL of the module whose default export is the program. */
+  readonly program: string;
+  /** Plain data for it. */
+  readonly args: unknown;
+  /** Disks to wait for. */
+  readonly disks: readonly string[];
+  /** Number of network cards to wait for. */
+  readonly nics: number;
+  /** Counters that the program writes. */
+  readonly counters: { readonly buffer: SharedArrayBuffer; readonly names: readonly string[] };
+}
+
+/** Everything that a domain's thread needs to start. */
+export interface ThreadBoot {
+  /** The domain's name. */
+  readonly name: string;
+  /** For its hypercalls. */
+  readonly hypervisor: DomainBoot;
+  /** Its end of the control channel; absent in a simulation, where calls take its place. */
+  readonly control: MessagePort | undefined;
+  /** What it does. */
+  readonly role: DriverRole | GuestRole;
+  /** Empty polls before a sleep; 0 where runnable domains outnumber cores. */
+  readonly spinPolls: number;
+}
+
+/** How a domain's program ended, as plain data: an error's class and fields do not survive the way out of a thread. */
+export type ThreadResult =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly name: string; readonly code: string | undefined; readonly message: string };

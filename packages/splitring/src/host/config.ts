@@ -1,0 +1,134 @@
+// The configuration of a host and its domains: plain data, checked once, with errors that say what to do.
+import { SplitringError } from 'sharedarraybuffer-ring';
+import { z } from 'zod';
+import { parseSize } from '../size.ts';
+
+const SECTOR_BYTES = 512;
+
+const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/, 'use 1 to 63 letters, digits, "_" or "-"');
+const size = z.union([z.string(), z.number()]).transform((value, context) => {
+  try {
+    return parseSize(value);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as SplitringError).message });
+    return z.NEVER;
+  }
+});
+const sectorAligned = size.refine((bytes) => bytes % SECTOR_BYTES === 0, 'must be a multiple of 512 bytes');
+const mac = z
+  .string()
+  .regex(/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i, 'write it as 00:16:3e:00:00:01')
+  .transform((text) => text.toLowerCase())
+  .refine((text) => (Number.parseInt(text.slice(0, 2), 16) & 1) === 0, 'a group address cannot be a card’s own');
+
+const disk = z.strictObject({
+  /** Path of an image file, created sparse when missing; without it the disk lives in memory. */
+  image: z.string().min(1).optional(),
+  /** Size of a new image or of a memory disk; an existing image keeps its own. */
+  size: sectorAligned.optional(),
+  /** Refuse writes. */
+  readonly: z.boolean().default(false),
+});
+
+const driverDomain = z.strictObject({
+  name,
+  disks: z.record(name, disk).default({}),
+  bridges: z.array(name).default([]),
+  /** Heap limit of the worker. */
+  memory: size.optional(),
+});
+
+const guestDisk = z.strictObject({
+  /** Name in the guest, `xvda` to `xvdz`. */
+  name: z.string().regex(/^xvd[a-z]$/, 'use xvda to xvdz'),
+  /** A disk of a driver domain. */
+  from: name,
+  /** Only this part of it, in bytes. */
+  slice: z.strictObject({ offset: z.union([z.literal(0), sectorAligned]), size: sectorAligned }).optional(),
+  /** Who talks to the device. */
+  model: z.literal('split').default('split'),
+  readonly: z.boolean().default(false),
+});
+
+const guestNic = z.strictObject({ bridge: name, mac: mac.optional() });
+
+const domain = z.strictObject({
+  name,
+  /** The module whose default export is the guest program. */
+  program: z.union([z.url(), z.instanceof(URL)]).transform(String),
+  /** Plain data for the program. */
+  args: z.unknown().optional(),
+  /** Names of counters that the program writes and the host reads. */
+  counters: z.array(name).default([]),
+  /** Heap limit of the worker. */
+  memory: size.optional(),
+  disks: z.array(guestDisk).default([]),
+  nics: z.array(guestNic).default([]),
+});
+
+const host = z.strictObject({ driverDomains: z.array(driverDomain).default([]) });
+
+/** What `createHost` takes. */
+export type HostConfig = z.input<typeof host>;
+/** What `createDomain` takes. */
+export type DomainConfig = z.input<typeof domain>;
+/** A checked host configuration. */
+export type CheckedHost = z.output<typeof host>;
+/** A checked driver domain. */
+export type CheckedDriverDomain = z.output<typeof driverDomain>;
+/** A checked guest. */
+export type CheckedDomain = z.output<typeof domain>;
+
+function check<T>(what: string, schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  const path = (issue?.path ?? []).join('.');
+  throw new SplitringError(
+    'BAD_CONFIG',
+    `Cannot ${what}: ${path === '' ? 'the configuration' : path}: ${issue?.message ?? 'is not valid'}`,
+    { path },
+  );
+}
+
+function refuseTwice(what: string, kind: string, names: readonly string[]): void {
+  const twice = names.find((one, at) => names.indexOf(one) !== at);
+  if (twice === undefined) return;
+  throw new SplitringError('BAD_CONFIG', `Cannot ${what}: two ${kind} are named "${twice}": rename one`, {
+    name: twice,
+  });
+}
+
+/** Check a host's configuration. @throws SplitringError BAD_CONFIG */
+export function checkHost(value: HostConfig): CheckedHost {
+  const what = 'create the host';
+  const checked = check<CheckedHost>(what, host, value);
+  const { driverDomains } = checked;
+  refuseTwice(
+    what,
+    'driver domains',
+    driverDomains.map((one) => one.name),
+  );
+  refuseTwice(
+    what,
+    'disks',
+    driverDomains.flatMap((one) => Object.keys(one.disks)),
+  );
+  refuseTwice(
+    what,
+    'bridges',
+    driverDomains.flatMap((one) => one.bridges),
+  );
+  return checked;
+}
+
+/** Check a guest's configuration. @throws SplitringError BAD_CONFIG */
+export function checkDomain(value: DomainConfig): CheckedDomain {
+  const checked = check<CheckedDomain>('create the domain', domain, value);
+  refuseTwice(
+    'create the domain',
+    'disks',
+    checked.disks.map((one) => one.name),
+  );
+  return checked;
+}

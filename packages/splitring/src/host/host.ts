@@ -1,0 +1,286 @@
+// The host: one machine with its driver domains, to which guests are added.
+
+import { type Domain, type DomId, routingId, SharedCounters } from '@splitring/hypervisor';
+import { vbdNumber } from '@splitring/hypervisor/io';
+import { SplitringError } from 'sharedarraybuffer-ring';
+import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts';
+import {
+  type CheckedDomain,
+  type CheckedDriverDomain,
+  checkDomain,
+  checkHost,
+  type DomainConfig,
+  type HostConfig,
+} from './config.ts';
+import { type DomainOutcome, outcomeOf, RunningGuest } from './domain.ts';
+import { type DiskStorage, prepareStorage } from './images.ts';
+import { type HostPlatform, realPlatform } from './platform.ts';
+import { type DeviceRequest, Toolstack } from './toolstack.ts';
+
+const SECTOR_BYTES = 512;
+const MIB = 2 ** 20;
+
+/** A disk that guests can be given. */
+interface OfferedDisk {
+  readonly driver: DomId;
+  readonly sizeBytes: number;
+  readonly isReadonly: boolean;
+}
+
+/**
+ * A machine. Close it: its driver domains hold images and threads.
+ *
+ * @example
+ * const host = await createHost({ driverDomains: [{ name: 'io', disks: { vol0: { image: 'vol0.img', size: '256MiB' } } }] });
+ * try {
+ *   const db = await host.createDomain({ name: 'db', program, disks: [{ name: 'xvda', from: 'vol0' }] });
+ *   await db.exited;
+ * } finally {
+ *   await host.close();
+ * }
+ */
+export class Host implements AsyncDisposable {
+  /** Receives the lines that domains write to their consoles. */
+  onConsole: (domain: string, line: string) => void = () => {};
+  readonly #platform: HostPlatform;
+  readonly #toolstack: Toolstack;
+  readonly #disks = new Map<string, OfferedDisk>();
+  readonly #bridges = new Map<string, DomId>();
+  readonly #storage: DiskStorage[] = [];
+  readonly #drivers: RunningGuest[] = [];
+  readonly #guests = new Map<DomId, RunningGuest>();
+  readonly #messageCounts: (() => number)[] = [];
+  #failure: unknown;
+  #nextDevice = 0;
+  #isClosed = false;
+
+  /** Use `createHost`. */
+  constructor(platform: HostPlatform) {
+    this.#platform = platform;
+    this.#toolstack = new Toolstack(platform, (error) => {
+      this.#failure = error;
+      for (const guest of [...this.#guests.values(), ...this.#drivers]) guest.destroy();
+    });
+    this.#toolstack.onConsole = (domain, line) => this.onConsole(domain, line);
+  }
+
+  /** Messages that went over control channels so far: none for I/O, only for control operations. */
+  get controlMessages(): number {
+    return this.#messageCounts.reduce((sum, count) => sum + count(), 0);
+  }
+
+  /** The driver domains. */
+  get driverDomains(): readonly RunningGuest[] {
+    return this.#drivers;
+  }
+
+  /** Capacity of a disk in bytes. @throws SplitringError NO_SUCH_DISK */
+  diskBytes(name: string): number {
+    return this.#disk(name).sizeBytes;
+  }
+
+  /** Start a driver domain. Used by `createHost`. */
+  async startDriverDomain(config: CheckedDriverDomain): Promise<void> {
+    const { hypervisor } = this.#toolstack;
+    const disks: DriverRole['disks'][number][] = [];
+    const storage = new Map<string, DiskStorage>();
+    for (const [name, disk] of Object.entries(config.disks)) {
+      const ready = await prepareStorage(name, disk);
+      this.#storage.push(ready);
+      storage.set(name, ready);
+      const id = routingId(0, this.#nextDevice, 0);
+      this.#nextDevice += 1;
+      disks.push({ name, routingId: id, image: ready.image, memory: ready.memory, isReadonly: disk.readonly });
+    }
+    const domain = this.#build(config.name);
+    for (const disk of disks) {
+      hypervisor.pci.add(disk.routingId, domain.domid);
+      hypervisor.pci.assign(disk.routingId, domain.domid, domain.generation);
+    }
+    const driver = await this.#start(domain, { kind: 'driver', disks, bridges: config.bridges }, config.memory, []);
+    this.#drivers.push(driver);
+    const ready = this.#toolstack.nodeExists(`/local/domain/${domain.domid}/data/ready`);
+    const early = await Promise.race([ready, driver.exited]);
+    if (early !== undefined) {
+      throw new SplitringError(
+        early.code ?? 'DRIVER_DOMAIN_FAILED',
+        `Cannot start driver domain ${config.name}: ${early.message}`,
+      );
+    }
+    for (const [name, { sizeBytes }] of storage) {
+      const isReadonly = config.disks[name]?.readonly === true;
+      this.#disks.set(name, { driver: domain.domid, sizeBytes, isReadonly });
+    }
+    for (const bridge of config.bridges) this.#bridges.set(bridge, domain.domid);
+  }
+
+  /**
+   * Build a domain, attach its devices, and start its program.
+   * @throws SplitringError BAD_CONFIG, NO_SUCH_DISK, NO_SUCH_BRIDGE, HOST_CLOSED; nothing is left behind then
+   */
+  async createDomain(config: DomainConfig): Promise<RunningGuest> {
+    const checked = checkDomain(config);
+    if (this.#isClosed) throw new SplitringError('HOST_CLOSED', `Cannot create ${checked.name}: the host is closed`);
+    const plan = this.#planDevices(checked); // refuses before anything is built
+    const domain = this.#build(checked.name);
+    const counters = SharedCounters.create(checked.counters);
+    const role: GuestRole = {
+      kind: 'guest',
+      program: checked.program,
+      args: checked.args,
+      disks: checked.disks.map(({ name }) => name),
+      nics: checked.nics.length,
+      counters: { buffer: counters.buffer, names: counters.names },
+    };
+    const guest = await this.#start(domain, role, checked.memory, plan, counters);
+    this.#guests.set(domain.domid, guest);
+    void guest.exited.then(() => this.#guests.delete(domain.domid));
+    return guest;
+  }
+
+  /**
+   * End every guest, then the driver domains, and let go of the images. Idempotent.
+   * @param deadlineMs how long a domain may take to end by itself
+   */
+  close(deadlineMs = 5000): Promise<void> {
+    return this.end(deadlineMs, false);
+  }
+
+  /** As `close`; `isAbandoned` also removes images that were made just now. Used by `createHost` when it fails. */
+  async end(deadlineMs: number, isAbandoned: boolean): Promise<void> {
+    this.#isClosed = true;
+    await Promise.all([...this.#guests.values()].map((guest) => guest.shutdown(deadlineMs)));
+    await Promise.all(this.#drivers.map((driver) => driver.shutdown(deadlineMs)));
+    this.#toolstack.stop();
+    await Promise.all(this.#storage.splice(0).map((storage) => storage.release(isAbandoned)));
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** As `close`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #build(name: string): Domain {
+    return this.#toolstack.hypervisor.createDomain({ name });
+  }
+
+  async #start(
+    domain: Domain,
+    role: ThreadBoot['role'],
+    heapBytes: number | undefined,
+    plan: readonly Omit<DeviceRequest, 'front'>[],
+    counters = SharedCounters.create([]),
+  ): Promise<RunningGuest> {
+    const { domid, name } = domain;
+    const devices = plan.map((device): DeviceRequest => ({ ...device, front: domid }));
+    await this.#toolstack.introduce(domain);
+    for (const device of devices) await this.#toolstack.attach(device);
+    const control = this.#platform.connect(this.#toolstack.hypervisor, domain);
+    this.#messageCounts.push(control.messages);
+    const boot: ThreadBoot = {
+      name,
+      hypervisor: domain.boot,
+      control: control.port,
+      role,
+      spinPolls: this.#platform.spinPolls(role.kind),
+    };
+    const running = this.#platform.domains.start({
+      domid,
+      name,
+      program: this.#platform.threadEntry,
+      boot,
+      transfer: control.port === undefined ? [] : [control.port],
+      heapLimitMiB: heapBytes === undefined ? undefined : Math.max(16, Math.ceil(heapBytes / MIB)),
+    });
+    const exited = running.fence.then(async (exit): Promise<DomainOutcome> => {
+      control.close();
+      // Nothing of the domain runs any more: its back ends let go, then all it held is taken back.
+      await Promise.all(devices.map((device) => this.#toolstack.detach(device)));
+      await this.#toolstack.bury(domain);
+      return outcomeOf(exit);
+    });
+    return new RunningGuest({
+      domid,
+      name,
+      counters,
+      running,
+      exited,
+      askToShutDown: () => this.#toolstack.askToShutDown(domid),
+    });
+  }
+
+  #planDevices(config: CheckedDomain): Omit<DeviceRequest, 'front'>[] {
+    const disks = config.disks.map((disk): Omit<DeviceRequest, 'front'> => {
+      const { driver, sizeBytes, isReadonly } = this.#disk(disk.from);
+      const { slice } = disk;
+      if (slice !== undefined && slice.offset + slice.size > sizeBytes) {
+        throw new SplitringError(
+          'BAD_CONFIG',
+          `Cannot create ${config.name}: the slice of ${disk.name} ends at ${slice.offset + slice.size}, ${disk.from} has ${sizeBytes} bytes`,
+        );
+      }
+      return {
+        type: 'vbd',
+        id: String(vbdNumber(disk.name)),
+        back: driver,
+        frontKeys: { 'virtual-device': String(vbdNumber(disk.name)), 'device-type': 'disk' },
+        backKeys: {
+          params: disk.from,
+          ...(slice === undefined ? {} : { slice: `${slice.offset / SECTOR_BYTES},${slice.size / SECTOR_BYTES}` }),
+          mode: disk.readonly || isReadonly ? 'r' : 'w',
+          dev: disk.name,
+        },
+      };
+    });
+    const nics = config.nics.map((nic, index): Omit<DeviceRequest, 'front'> => {
+      const back = this.#bridges.get(nic.bridge);
+      if (back === undefined) {
+        const there = [...this.#bridges.keys()].join(', ') || 'none';
+        throw new SplitringError(
+          'NO_SUCH_BRIDGE',
+          `Cannot create ${config.name}: no bridge ${nic.bridge}; there is ${there}`,
+          { bridge: nic.bridge },
+        );
+      }
+      const mac = nic.mac ?? this.#makeMac();
+      return {
+        type: 'vif',
+        id: String(index),
+        back,
+        frontKeys: { mac, handle: String(index), mtu: '1500' },
+        backKeys: { mac, handle: String(index), bridge: nic.bridge },
+      };
+    });
+    return [...disks, ...nics];
+  }
+
+  #disk(name: string): OfferedDisk {
+    const disk = this.#disks.get(name);
+    if (disk !== undefined) return disk;
+    const there = [...this.#disks.keys()].join(', ') || 'none';
+    throw new SplitringError('NO_SUCH_DISK', `Cannot find disk ${name}: there is ${there}`, { name });
+  }
+
+  /** A random address below Xen's prefix, 00:16:3e. */
+  #makeMac(): string {
+    const tail = (this.#platform.random.nextU32() & 0x7fffff).toString(16).padStart(6, '0');
+    return `00:16:3e:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4)}`;
+  }
+}
+
+/**
+ * Make a host and start its driver domains.
+ * @throws SplitringError BAD_CONFIG; MediumError when an image cannot be used. Nothing is left behind then
+ */
+export async function createHost(config: HostConfig = {}, platform: HostPlatform = realPlatform()): Promise<Host> {
+  const checked = checkHost(config);
+  const host = new Host(platform);
+  try {
+    for (const driverDomain of checked.driverDomains) await host.startDriverDomain(driverDomain);
+    return host;
+  } catch (error) {
+    await host.end(0, true);
+    throw error;
+  }
+}

@@ -1,0 +1,135 @@
+// Domain 0 at work: its kernel, the xenstore server, and the promises that make its callbacks pleasant.
+import {
+  attachDevice,
+  type Domain,
+  DomainKernel,
+  type DomId,
+  detachDevice,
+  forgetDomain,
+  Hypervisor,
+  MemoryStore,
+  prepareDomain,
+  type XenstoreClient,
+  XenstoreServer,
+} from '@splitring/hypervisor';
+import { SplitringError } from 'sharedarraybuffer-ring';
+import { ConsoleReader } from './console-reader.ts';
+import type { HostPlatform } from './platform.ts';
+
+/** A device to attach: xenstore keys of both ends besides those that every device has. */
+export interface DeviceRequest {
+  readonly type: 'vbd' | 'vif';
+  readonly id: string;
+  readonly front: DomId;
+  readonly back: DomId;
+  readonly frontKeys: Readonly<Record<string, string>>;
+  readonly backKeys: Readonly<Record<string, string>>;
+}
+
+/** Domain 0. */
+export class Toolstack {
+  /** The machine. */
+  readonly hypervisor = new Hypervisor();
+  /** Receives console lines of all domains. */
+  onConsole: (domain: string, line: string) => void = () => {};
+  private readonly platform: HostPlatform;
+  private readonly server: XenstoreServer;
+  private readonly kernel: DomainKernel;
+  private readonly store: XenstoreClient;
+  private readonly mover: { readonly stop: () => void };
+  private readonly consoles = new Map<DomId, ConsoleReader>();
+
+  /** Start domain 0; `onError` gets a failure of its kernel, which is ours. */
+  constructor(platform: HostPlatform, onError: (error: unknown) => void) {
+    this.platform = platform;
+    const { clock, random } = platform;
+    this.server = new XenstoreServer({ store: new MemoryStore(), clock });
+    const client = this.server.directClient();
+    this.store = client;
+    this.kernel = new DomainKernel({ hypercalls: this.hypervisor.dom0, clock, random, connectStore: () => client });
+    this.kernel.add(this.server);
+    this.kernel.add(client);
+    this.mover = platform.accompany(this.kernel, onError);
+  }
+
+  /** Prepare a new domain's xenstore home and let it in. */
+  async introduce(domain: Domain): Promise<void> {
+    const { dom0 } = this.hypervisor;
+    await this.done('prepare the domain', (then) => prepareDomain(this.store, domain.domid, domain.name, then));
+    this.server.introduce({
+      domid: domain.domid,
+      generation: domain.generation,
+      page: domain.store.page.bytes,
+      notify: () => dom0.notify(domain.store.port),
+    });
+    const reader = new ConsoleReader(
+      domain.console.page.bytes,
+      this.platform.clock,
+      (line) => this.onConsole(domain.name, line),
+      () => dom0.notify(domain.console.port),
+    );
+    this.consoles.set(domain.domid, reader);
+    this.kernel.add(reader);
+    this.kernel.requestPoll();
+  }
+
+  /** Attach a device. */
+  attach(request: DeviceRequest): Promise<void> {
+    return this.done('attach the device', (then) => attachDevice(this.store, request, then));
+  }
+
+  /** Take a device away at once; the back end sees it go and releases what it held. */
+  detach(request: DeviceRequest): Promise<void> {
+    return this.done('detach the device', (then) => detachDevice(this.kernel, request, { isForced: true }, then));
+  }
+
+  /** Ask a domain to end. */
+  askToShutDown(domid: DomId): void {
+    this.store.write(`/local/domain/${domid}/control/shutdown`, 'poweroff');
+    this.kernel.requestPoll();
+  }
+
+  /** Resolves when a node exists. */
+  nodeExists(path: string): Promise<void> {
+    return new Promise((resolve) => {
+      const end = this.store.watch(path, () => {
+        this.store.read(path, (reply) => {
+          if (!reply.ok) return;
+          end();
+          resolve();
+        });
+        this.kernel.requestPoll();
+      });
+      this.kernel.requestPoll();
+    });
+  }
+
+  /** Take back all that a domain held. Only after its fence. */
+  async bury(domain: Domain): Promise<void> {
+    const reader = this.consoles.get(domain.domid);
+    if (reader !== undefined) {
+      while (reader.poll()) {}
+      reader.finish();
+      this.kernel.remove(reader);
+      this.consoles.delete(domain.domid);
+    }
+    this.server.release(domain.domid);
+    this.hypervisor.domainDied(domain.domid);
+    await this.done('forget the domain', (then) => forgetDomain(this.store, domain.domid, then));
+  }
+
+  /** Stop domain 0. */
+  stop(): void {
+    this.mover.stop();
+  }
+
+  private done(what: string, start: (then: (reply: { ok: boolean; error?: string }) => void) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      start((reply) => {
+        if (reply.ok) resolve();
+        else reject(new SplitringError('TOOLSTACK', `Cannot ${what}: the xenstore answers ${reply.error}`));
+      });
+      this.kernel.requestPoll();
+    });
+  }
+}
