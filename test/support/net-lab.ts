@@ -23,11 +23,18 @@ export interface LabGuestOptions {
   readonly queues?: number;
   readonly hasSplitChannels?: boolean;
   readonly isPersistent?: boolean;
-  readonly abilities?: VifAbilities;
+  readonly abilities?: Partial<VifAbilities>;
   readonly link?: LinkOptions;
 }
 
 const DRIVER = 1;
+const ALL_ABILITIES: VifAbilities = {
+  canScatter: true,
+  canGsoV4: true,
+  canGsoV6: true,
+  canBlankV4: true,
+  canBlankV6: true,
+};
 
 /** A driver domain with one bridge, and guests on it. */
 export class NetLab {
@@ -39,7 +46,7 @@ export class NetLab {
 
   constructor(options: NetSchedulerOptions & BridgeOptions = {}) {
     this.bridge = new Bridge('lan0', this.machine.clock, options);
-    this.scheduler = new NetScheduler(this.machine.clock, options);
+    this.scheduler = new NetScheduler(options);
     this.driver.add(this.scheduler);
     this.driver.add(this.bridge);
   }
@@ -54,7 +61,7 @@ export class NetLab {
     const domid = DRIVER + 1 + this.guests.length;
     const domain = this.machine.domain(domid);
     const nic = new Nic(domain, '0', () => {});
-    const vif = new Vif(`vif${domid}.0`, domid as DomId);
+    const vif = new Vif(`vif${domid}.0`, domid as DomId, this.machine.clock);
     const link = this.bridge.attach(vif, options.link);
     const front: NicQueue[] = [];
     const back: VifQueue[] = [];
@@ -76,12 +83,13 @@ export class NetLab {
       const maxKeptPages = options.isPersistent === false ? 0 : 512;
       const wiring = { name, guest: domid as DomId, txPort, rxPort, maxKeptPages };
       const regions = { tx: region(keys['tx-ring-ref']), rx: region(keys['rx-ring-ref']) };
-      back.push(new VifQueue(hypercalls, wiring, regions, link, vif.counters));
+      const home = { hypercalls, clock: this.machine.clock, link, vif };
+      back.push(new VifQueue(home, wiring, regions));
     }
     nic.connect(front);
     nic.setLink(true);
     domain.add(nic);
-    vif.connect(back, options.abilities ?? { canScatter: true, canGsoV4: true, canGsoV6: true });
+    vif.connect(back, { ...ALL_ABILITIES, ...options.abilities });
     this.scheduler.add(vif);
     const guest = { domain, nic, vif, mac: Uint8Array.of(0, 0x16, 0x3e, 0, 0, domid) };
     this.guests.push(guest);
@@ -124,7 +132,7 @@ export class RawGuest {
     initRing(this.rxPages.bytes);
     this.tx = new FrontRing(this.txPages.bytes, 12);
     this.rx = new FrontRing(this.rxPages.bytes, 8);
-    this.vif = new Vif(`vif${domid}.0`, domid as DomId);
+    this.vif = new Vif(`vif${domid}.0`, domid as DomId, lab.machine.clock);
     const port = hypercalls.allocUnbound(DRIVER as DomId);
     const backPort = lab.driver.hypercalls.bindInterdomain(domid as DomId, port);
     const wiring = {
@@ -136,8 +144,9 @@ export class RawGuest {
     };
     const link = lab.bridge.attach(this.vif, options.link);
     const regions = { tx: this.txPages.bytes, rx: this.rxPages.bytes };
-    this.queue = new VifQueue(lab.driver.hypercalls, wiring, regions, link, this.vif.counters);
-    this.vif.connect([this.queue], options.abilities ?? { canScatter: true, canGsoV4: true, canGsoV6: true });
+    const home = { hypercalls: lab.driver.hypercalls, clock: lab.machine.clock, link, vif: this.vif };
+    this.queue = new VifQueue(home, wiring, regions);
+    this.vif.connect([this.queue], { ...ALL_ABILITIES, ...options.abilities });
     lab.scheduler.add(this.vif);
   }
 

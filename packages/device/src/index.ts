@@ -15,3 +15,16 @@ export { MediumError } from './media/medium-error.ts';
 export { MemoryMedium, type MemoryMediumOptions } from './media/memory-medium.ts';
 export { Namespace } from './nvme/namespace.ts';
 export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';
+export { addChecksum, foldChecksum, internetChecksum } from './net/internet-checksum.ts';
+export { fillChecksum, hasGoodChecksums, pseudoHeaderSum, segmentTcp } from './net/offload.ts';
+export {
+  createPacketHeaders,
+  ETHERTYPE,
+  IPPROTO,
+  type PacketHeaders,
+  parseHeaders,
+  read16,
+  read32,
+  write16,
+  write32,
+} from './net/packet-headers.ts';

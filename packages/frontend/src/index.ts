@@ -13,6 +13,7 @@ export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest
 export { type GuestRuntimeOptions, runGuest } from './guest/guest-runtime.ts';
 export { formatMacAddress, parseMacAddress } from './net/mac-address.ts';
 export type { NicCounters } from './net/net-counters.ts';
+export { createNetFrontend, type NetFrontendOptions } from './net/netfront.ts';
 export type { Nic } from './net/nic.ts';
 export type { RxFrame } from './net/rx-frame.ts';
 export type { TxOffload } from './net/tx-queue.ts';

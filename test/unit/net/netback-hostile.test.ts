@@ -51,7 +51,7 @@ for (const [name, reqProd] of [
     new Int32Array(evil.txPages.bytes.buffer)[0] = reqProd | 0;
     net.driver.poll();
     t.is(broken, 1);
-    t.truthy(evil.vif.broken);
+    t.truthy(evil.queue.broken);
     net.scheduler.remove(evil.vif);
     good.nic.send(frameTo(BROADCAST, good.mac)); // the others go on
     net.machine.settle();
@@ -123,7 +123,7 @@ for (const [name, slots] of fatal) {
     evil.send(...slots(evil));
     net.machine.settle();
     t.deepEqual(seen, ['vif9.0']);
-    t.is(evil.vif.broken?.code, 'NET_REQUEST_INVALID');
+    t.is(evil.queue.broken?.code, 'NET_REQUEST_INVALID');
     good.nic.send(frameTo(BROADCAST, good.mac));
     net.machine.settle();
     t.is(good.nic.counters.txOkay, 1, 'the neighbour does not notice');
@@ -283,7 +283,7 @@ test('Vif drops a frame that meets a receive buffer it cannot map, and answers t
 });
 
 test('Vif waits for enough buffers for the next frame, not for any one (XSA-392)', (t) => {
-  const net = new NetLab({ maxHoldMs: 50 });
+  const net = new NetLab({ budgetPackets: 64 });
   const [a, b] = [net.guest(), net.raw(9)];
   b.send({ size: 60, page: 0 });
   b.data.bytes.set(etherFrame(BROADCAST, b.mac, new Uint8Array(46)), 0);

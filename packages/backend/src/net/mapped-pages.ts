@@ -63,7 +63,7 @@ export class MappedPages {
   private readonly maxKept: number;
   private kept: (MappedPage | undefined)[];
   private keptCount: number;
-  private passing: MappedPage[];
+  private passingCount: number;
   private readonly mapOps: MapOp[];
 
   /** `isReadonly`: map for reading. `maxKept`: 0 for front ends that do not reuse grants. */
@@ -74,37 +74,40 @@ export class MappedPages {
     this.maxKept = options.maxKept;
     this.kept = [];
     this.keptCount = 0;
-    this.passing = [];
+    this.passingCount = 0;
     this.mapOps = [createMapOp(dom)];
   }
 
   /** How many mappings are held now. */
   get heldCount(): number {
-    return this.keptCount + this.passing.length;
+    return this.keptCount + this.passingCount;
   }
 
-  /** The page behind `ref`, mapped if it is not yet. @returns undefined if the front end did not grant it like that */
-  page(ref: number): MappedPage | undefined {
+  /**
+   * The page behind `ref`, mapped if it is not yet. A mapping that is not kept is added to `passing`, which the caller
+   * hands back to `releasePassing`. @returns undefined if the front end did not grant it like that
+   */
+  page(ref: number, passing: MappedPage[]): MappedPage | undefined {
     const known = ref < this.kept.length ? this.kept[ref] : undefined;
-    return known ?? this.map(ref);
+    return known ?? this.map(ref, passing);
   }
 
-  /** End the mappings that were made for this frame only. */
-  releasePassing(): void {
-    if (this.passing.length === 0) return;
-    this.unmap(this.passing);
-    this.passing = [];
+  /** End the mappings in `passing`, and empty it. */
+  releasePassing(passing: MappedPage[]): void {
+    if (passing.length === 0) return;
+    this.passingCount -= passing.length;
+    this.unmap(passing);
+    passing.length = 0;
   }
 
-  /** End all mappings. Idempotent. */
+  /** End all kept mappings. Idempotent. */
   close(): void {
-    this.releasePassing();
     this.unmap(this.kept.filter((page) => page !== undefined));
     this.kept = [];
     this.keptCount = 0;
   }
 
-  private map(ref: number): MappedPage | undefined {
+  private map(ref: number, passing: MappedPage[]): MappedPage | undefined {
     const op = this.mapOps[0] as MapOp; // made in the constructor
     op.dom = this.dom;
     op.ref = ref as GrantRef; // a number of the peer's: the hypervisor judges it
@@ -113,7 +116,8 @@ export class MappedPages {
     if (op.status !== GNTST.okay) return undefined;
     const page = new MappedPage(this.hypercalls.mappedBytes(op.handle), op.handle);
     if (this.keptCount >= this.maxKept || ref >= MAX_KEPT_REF) {
-      this.passing.push(page);
+      this.passingCount += 1;
+      passing.push(page);
       return page;
     }
     while (this.kept.length <= ref) this.kept.push(undefined); // stays a packed array

@@ -8,6 +8,10 @@ export interface VifCounters {
   txBytes: number;
   /** Packets refused: malformed, too short, unreachable pages. */
   txErrors: number;
+  /** Requests to join or leave a group. */
+  txMulticast: number;
+  /** Times that the rate limit made the guest wait. */
+  txThrottled: number;
   /** Packets that the bridge dropped; its counters say why. */
   txDropped: number;
   /** Frames delivered to the guest. */
@@ -18,6 +22,10 @@ export interface VifCounters {
   rxNoRoom: number;
   /** Frames larger or otherwise unlike what the guest can receive. */
   rxUnsuitable: number;
+  /** Frames that waited too long for buffers of the guest. */
+  rxStalled: number;
+  /** Frames for groups that the guest has not joined. */
+  rxFiltered: number;
   /** Frames that met a receive buffer which could not be mapped. */
   rxErrors: number;
   /** Frames for a guest that was not connected. */
@@ -34,11 +42,15 @@ export function createVifCounters(): VifCounters {
     txFrames: 0,
     txBytes: 0,
     txErrors: 0,
+    txMulticast: 0,
+    txThrottled: 0,
     txDropped: 0,
     rxFrames: 0,
     rxBytes: 0,
     rxNoRoom: 0,
     rxUnsuitable: 0,
+    rxStalled: 0,
+    rxFiltered: 0,
     rxErrors: 0,
     rxNoCarrier: 0,
     holds: 0,

@@ -1,6 +1,6 @@
 // hot path: bench net
 // One queue pair of a guest's card in the back end: takes packets off the transmit ring and hands them to the bridge.
-import type { Hypercalls } from '@splitring/hypervisor';
+import type { Clock, Hypercalls } from '@splitring/hypervisor';
 import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
@@ -10,194 +10,283 @@ import {
   netifTxResponse,
 } from '@splitring/hypervisor/io';
 import { BackRing, type ProtocolError } from 'sharedarraybuffer-ring';
-import { type BridgeLink, VERDICT } from './bridge.ts';
-import { Frame } from './frame.ts';
+import { type BridgeLink, VERDICT, type Verdict } from './bridge.ts';
 import { MappedPages } from './mapped-pages.ts';
-import { CHAIN, type ChainResult, TxChain } from './tx-chain.ts';
+import { ParkedPackets } from './parked-packets.ts';
+import { RateLimit } from './rate-limit.ts';
+import { CHAIN, type ChainResult } from './tx-chain.ts';
+import { TxPacket } from './tx-packet.ts';
+import type { Vif } from './vif.ts';
 import type { VifCounters } from './vif-counters.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 import { VifRx } from './vif-rx.ts';
 
 /** Packets taken before their answers are published without waiting for the end of the turn. */
 const PUBLISH_BATCH = 8;
+/** How long a whole ring waits for one destination before that packet is put aside, in milliseconds. */
+const GRACE_MS = 2;
+/** How long a packet that was put aside waits before it is dropped, in milliseconds. */
+const PARK_MS = 100;
+
+/** Why a ring rests. */
+const REST = { not: 0, room: 1, credit: 2 } as const;
+
+/** What a queue needs of its surroundings. */
+export interface VifQueueHome {
+  readonly hypercalls: Hypercalls;
+  readonly clock: Clock;
+  readonly link: BridgeLink;
+  readonly vif: Vif;
+}
 
 /** A queue pair between a guest and a bridge. */
 export class VifQueue {
   /** Receive half, named from the guest. */
   readonly rx: VifRx;
-  /** Set when the guest broke the protocol: nothing more is served. */
-  broken: ProtocolError | undefined;
-  private readonly hypercalls: Hypercalls;
+  /** How fast the guest may send. */
+  readonly rate: RateLimit;
+  private readonly home: VifQueueHome;
   private readonly wiring: VifQueueWiring;
   private readonly counters: VifCounters;
   private readonly link: BridgeLink;
   private readonly ring: BackRing;
-  private readonly chain: TxChain;
-  private readonly frame: Frame;
   private readonly pages: MappedPages;
-  private isHolding: boolean;
+  private readonly parked: ParkedPackets;
+  private packet: TxPacket;
+  private result: ChainResult;
+  private rest: (typeof REST)[keyof typeof REST];
+  private restUntilMs: number;
   private staged: number;
+  private breach: ProtocolError | undefined;
 
   /** Attach to the rings. @throws RingError if a region cannot be a ring */
   constructor(
-    hypercalls: Hypercalls,
+    home: VifQueueHome,
     wiring: VifQueueWiring,
     regions: { readonly tx: Uint8Array; readonly rx: Uint8Array },
-    link: BridgeLink,
-    counters: VifCounters,
   ) {
-    this.hypercalls = hypercalls;
+    const { counters } = home.vif;
+    this.home = home;
     this.wiring = wiring;
     this.counters = counters;
-    this.link = link;
-    this.rx = new VifRx(hypercalls, wiring, regions.rx, counters);
-    this.broken = undefined;
+    this.link = home.link;
+    this.rx = new VifRx(home.hypercalls, wiring, regions.rx, counters);
+    this.rate = new RateLimit();
     this.ring = new BackRing(regions.tx, NETIF_TX_SLOT_BYTES, { name: `${wiring.name} tx` });
-    this.chain = new TxChain(this.ring);
-    this.frame = new Frame();
-    this.pages = new MappedPages(hypercalls, wiring.guest, { isReadonly: true, maxKept: wiring.maxKeptPages });
-    this.isHolding = false;
+    this.pages = new MappedPages(home.hypercalls, wiring.guest, { isReadonly: true, maxKept: wiring.maxKeptPages });
+    this.parked = new ParkedPackets();
+    this.packet = new TxPacket(this.ring);
+    this.result = CHAIN.packet;
+    this.rest = REST.not;
+    this.restUntilMs = Number.POSITIVE_INFINITY;
     this.staged = 0;
+    this.breach = undefined;
   }
 
-  /** Whether a packet waits for room at its destination. */
-  get isHeld(): boolean {
-    return this.isHolding;
+  /** The breach of protocol that ended this queue's use, if any. */
+  get broken(): ProtocolError | undefined {
+    return this.breach ?? this.rx.ring.broken;
+  }
+
+  /** When this queue must be looked at even without an event. */
+  get deadlineMs(): number {
+    return Math.min(
+      this.rest === REST.not ? Number.POSITIVE_INFINITY : this.restUntilMs,
+      this.parked.deadlineMs,
+      this.rx.deadlineMs,
+    );
   }
 
   /**
-   * Serve up to `budget` packets. A packet whose destination has no room is kept, and the ring with it.
-   * @returns packets finished
+   * Serve up to `budget` packets. A packet whose destination has no room holds the ring for a moment; if that does not
+   * help it is put aside, and dropped if it waits too long there. Half a ring put aside: the ring rests.
+   * @returns packets finished, and frames delivered that waited for this guest
    */
   serve(budget: number): number {
     let done = 0;
-    if (this.isHolding) {
-      if (!this.offer()) return 0;
-      done = 1;
+    if (this.rx.backlogFrames > 0 && this.rx.drain(this.home.clock.nowMs())) done = 1;
+    if (this.parked.length > 0) done += this.retryParked();
+    if (this.rest !== REST.not) {
+      if (!this.resume()) return done;
+      done += 1;
     }
-    while (done < budget && this.broken === undefined) {
+    while (done < budget && this.breach === undefined) {
       if (!this.ring.takeRequest()) {
         if (this.ring.availableRequests() <= 0) {
-          this.broken ??= this.ring.broken;
+          this.breach = this.ring.broken;
           break;
         }
         this.ring.takeRequest();
       }
-      if (!this.handle(this.chain.parse())) break;
+      this.result = this.packet.chain.parse();
+      if (this.rate.isLimited && !this.pay()) break;
+      if (!this.handle()) break;
       done += 1;
     }
     return done;
   }
 
-  /** Give the held packet up. */
-  abandonHeld(): void {
-    if (!this.isHolding) return;
-    this.isHolding = false;
-    this.link.abandon();
-    this.counters.txDropped += 1;
-    this.answer(NETIF_RSP_DROPPED);
-  }
-
   /** Publish answers of both halves; one notification at most for each. */
   flush(): void {
     this.rx.flush();
-    if (this.staged === 0) return;
-    this.staged = 0;
-    if (this.ring.pushResponses()) {
-      this.counters.notifications += 1;
-      this.hypercalls.notify(this.wiring.txPort);
-    }
+    if (this.staged > 0) this.publish();
   }
 
   /** Ask to be told of new work in both halves. @returns true if some is there */
   arm(): boolean {
     if (this.broken !== undefined) return false;
     const hasRoom = this.rx.arm();
-    return (!this.isHolding && this.ring.finalCheck()) || hasRoom;
+    return (this.rest === REST.not && this.ring.finalCheck()) || hasRoom;
   }
 
-  /** Let go of all mapped pages. */
+  /** Let go of all mapped pages. Packets that still wait are lost, and counted as such. */
   close(): void {
     this.rx.close();
+    if (this.rest === REST.room) this.abandon(this.packet);
+    else this.packet.release(this.pages);
+    this.rest = REST.not;
+    this.parked.retry((packet) => {
+      this.abandon(packet);
+      return true;
+    });
     this.pages.close();
   }
 
-  /** Act on a parsed packet. @returns false if the ring must rest */
-  private handle(result: ChainResult): boolean {
-    if (result === CHAIN.packet) {
-      if (!this.assemble()) {
-        this.counters.txErrors += 1;
-        this.answer(NETIF_RSP_ERROR);
+  /** Charge the packet just taken, good or bad. @returns false if the ring must rest until there is credit */
+  private pay(): boolean {
+    if (this.rate.take(this.packet.chain.totalBytes, this.home.clock.nowMs())) return true;
+    this.counters.txThrottled += 1;
+    this.rest = REST.credit;
+    this.restUntilMs = this.rate.retryAtMs;
+    return false;
+  }
+
+  /** Act on the parsed packet. @returns false if the ring must rest, or is broken */
+  private handle(): boolean {
+    if (this.result === CHAIN.packet) {
+      if (this.packet.assemble(this.pages)) return this.offer();
+      this.fail();
+    } else if (this.result === CHAIN.fatal) {
+      this.breach = this.packet.chain.error;
+      return false;
+    } else if (this.result === CHAIN.multicast) {
+      this.changeGroups();
+    } else {
+      this.fail();
+    }
+    return true;
+  }
+
+  /** Hand the packet's frame to the bridge. @returns false if it must wait */
+  private offer(): boolean {
+    const { packet } = this;
+    if (this.parked.length > 0 && this.parked.hasSameDestination(packet)) return this.park();
+    const verdict = this.link.forward(packet.frame);
+    if (verdict !== VERDICT.held) {
+      this.finish(packet, verdict);
+      return true;
+    }
+    this.counters.holds += 1;
+    this.rest = REST.room;
+    this.restUntilMs = this.home.clock.nowMs() + GRACE_MS;
+    return false;
+  }
+
+  /** Try to go on after a rest. @returns false if the ring must rest on */
+  private resume(): boolean {
+    if (this.rest === REST.credit) {
+      if (!this.rate.take(this.packet.chain.totalBytes, this.home.clock.nowMs())) {
+        this.restUntilMs = this.rate.retryAtMs;
+        return false;
+      }
+      this.rest = REST.not;
+      return this.handle();
+    }
+    if (!this.parked.hasSameDestination(this.packet)) {
+      const verdict = this.link.forward(this.packet.frame);
+      if (verdict !== VERDICT.held) {
+        this.rest = REST.not;
+        this.finish(this.packet, verdict);
         return true;
       }
-      return this.offer();
+      if (this.home.clock.nowMs() < this.restUntilMs) return false;
     }
-    if (result === CHAIN.fatal) {
-      this.broken = this.chain.error;
+    return this.park();
+  }
+
+  /** Put the packet aside, if half the ring is left. @returns false if the ring must rest */
+  private park(): boolean {
+    if (this.parked.slots >= this.ring.slots >>> 1) {
+      this.rest = REST.room;
+      this.restUntilMs = this.parked.deadlineMs;
       return false;
     }
-    this.counters.txErrors += 1;
-    this.answer(NETIF_RSP_ERROR);
+    this.rest = REST.not;
+    const spare = this.parked.park(this.packet, this.home.clock.nowMs() + PARK_MS);
+    this.packet = spare ?? new TxPacket(this.ring);
     return true;
   }
 
-  /** Map the packet's pages and read its header. @returns false if a page cannot be reached */
-  private assemble(): boolean {
-    const { chain, frame } = this;
-    frame.reset();
-    frame.isChecksumBlank = chain.isChecksumBlank;
-    frame.isValidated = chain.isValidated;
-    frame.gsoType = chain.gsoType;
-    frame.gsoSizeBytes = chain.gsoSizeBytes;
-    const { slots } = chain;
-    for (let i = 0; i < slots; i += 1) {
-      // A fragment of no bytes is answered with the others and makes no piece (XSA-448). Casts: i < slots.
-      const size = slots === 1 ? chain.totalBytes : (chain.sizes[i] as number);
-      if (size === 0) continue;
-      const page = this.pages.page(chain.grefs[i] as number);
-      if (page === undefined) return false;
-      frame.append(page, chain.offsets[i] as number, size);
-    }
-    return frame.readHeader();
+  private retryParked(): number {
+    const nowMs = this.home.clock.nowMs();
+    return this.parked.retry((packet) => {
+      const verdict = this.link.forward(packet.frame);
+      if (verdict !== VERDICT.held) this.finish(packet, verdict);
+      else if (nowMs < packet.giveUpAtMs) return false;
+      else this.abandon(packet);
+      return true;
+    });
   }
 
-  /** Hand the frame to the bridge. @returns false if it must wait */
-  private offer(): boolean {
-    const { lengthBytes } = this.frame;
-    const verdict = this.link.forward(this.frame);
-    if (verdict === VERDICT.held) {
-      if (!this.isHolding) this.counters.holds += 1;
-      this.isHolding = true;
-      return false;
-    }
-    this.isHolding = false;
+  /** Join or leave a group; the request carries no packet. */
+  private changeGroups(): void {
+    const { multicast, isMulticastJoin } = this.packet.chain;
+    const filter = this.home.vif.multicast;
+    this.counters.txMulticast += 1;
+    const isDone = multicast !== undefined && (isMulticastJoin ? filter.join(multicast) : filter.leave(multicast));
+    this.answer(this.packet, isDone ? NETIF_RSP_OKAY : NETIF_RSP_ERROR);
+  }
+
+  private fail(): void {
+    this.counters.txErrors += 1;
+    this.answer(this.packet, NETIF_RSP_ERROR);
+  }
+
+  private finish(packet: TxPacket, verdict: Verdict): void {
     if (verdict === VERDICT.taken) {
       this.counters.txFrames += 1;
-      this.counters.txBytes += lengthBytes;
-      this.answer(NETIF_RSP_OKAY);
+      this.counters.txBytes += packet.frame.lengthBytes;
+      this.answer(packet, NETIF_RSP_OKAY);
     } else {
       this.counters.txDropped += 1;
-      this.answer(NETIF_RSP_DROPPED);
+      this.answer(packet, NETIF_RSP_DROPPED);
     }
-    return true;
   }
 
-  /** Answer every slot of the packet in `chain`: extra infos directly after the first. */
-  private answer(status: number): void {
-    const { chain, ring } = this;
-    this.pages.releasePassing();
+  private abandon(packet: TxPacket): void {
+    this.link.abandon();
+    this.counters.txDropped += 1;
+    this.answer(packet, NETIF_RSP_DROPPED);
+  }
+
+  /** Answer every slot of a packet: extra infos directly after the first. */
+  private answer(packet: TxPacket, status: number): void {
+    const { chain } = packet;
+    packet.release(this.pages);
     for (let i = 0; i < chain.slots; i += 1) {
       this.stage(chain.ids[i] as number, status); // i < slots
       if (i > 0) continue;
       for (let extra = 0; extra < chain.extras; extra += 1) this.stage(0, NETIF_RSP_NULL);
     }
     this.staged += 1;
-    if (this.staged < PUBLISH_BATCH) return;
+    if (this.staged >= PUBLISH_BATCH) this.publish();
+  }
+
+  private publish(): void {
     this.staged = 0;
-    if (ring.pushResponses()) {
-      this.counters.notifications += 1;
-      this.hypercalls.notify(this.wiring.txPort);
-    }
+    if (!this.ring.pushResponses()) return;
+    this.counters.notifications += 1;
+    this.home.hypercalls.notify(this.wiring.txPort);
   }
 
   private stage(id: number, status: number): void {

@@ -17,6 +17,7 @@ import { BackRing } from 'sharedarraybuffer-ring';
 import { VERDICT, type Verdict } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
 import { type MappedPage, MappedPages } from './mapped-pages.ts';
+import { RxBacklog } from './rx-backlog.ts';
 import type { VifCounters } from './vif-counters.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
@@ -36,6 +37,8 @@ export class VifRx {
   private readonly pages: MappedPages;
   private readonly targets: (MappedPage | undefined)[];
   private readonly targetIds: Int32Array;
+  private readonly passing: MappedPage[];
+  private readonly backlog: RxBacklog;
   private available: number;
   private staged: number;
   private wantedSlots: number;
@@ -49,28 +52,64 @@ export class VifRx {
     this.pages = new MappedPages(hypercalls, wiring.guest, { isReadonly: false, maxKept: wiring.maxKeptPages });
     this.targets = new Array(MAX_RX_SLOTS).fill(undefined);
     this.targetIds = new Int32Array(MAX_RX_SLOTS);
+    this.passing = [];
+    this.backlog = new RxBacklog();
     this.available = 0;
     this.staged = 0;
     this.wantedSlots = 0;
   }
 
-  /** Whether a frame waits for buffers of this guest. */
-  get isWanted(): boolean {
-    return this.wantedSlots > 0;
+  /** Frames that wait here for buffers. */
+  get backlogFrames(): number {
+    return this.backlog.length;
   }
 
-  /** Whether the frame that wanted buffers would find them now. */
-  hasRoomAgain(): boolean {
-    return this.hasRoom(this.wantedSlots);
+  /** When the oldest of them is dropped, in the clock's milliseconds. */
+  get deadlineMs(): number {
+    return this.backlog.deadlineMs;
   }
 
-  /** Copy `frame` into posted buffers. `held`: not enough of them now. */
+  /** Whether `frames` frames of `slots` slots each, or as many as the ring can ever hold, find buffers now. */
+  hasRoomFor(frames: number, slots: number): boolean {
+    if (this.backlog.length > 0) return false;
+    if (this.hasRoom(Math.min(this.ring.slots, frames * slots))) return true;
+    this.wantedSlots = Math.min(this.ring.slots, frames * slots);
+    return false;
+  }
+
+  /** Copy `frame` into posted buffers. `held`: not enough of them now, or others wait before it. */
   deliver(frame: Frame): Verdict {
+    if (this.backlog.length > 0) return VERDICT.held;
+    return this.place(frame);
+  }
+
+  /** Keep a copy of a frame that its sender cannot hold. @returns false if there is no room: it is dropped */
+  enqueue(frame: Frame, nowMs: number): boolean {
+    return this.ring.broken === undefined && this.backlog.push(frame, nowMs);
+  }
+
+  /** Deliver what waits here, and drop what waited too long. @returns whether anything was done */
+  drain(nowMs: number): boolean {
+    let hasWorked = false;
+    for (let frame = this.backlog.head; frame !== undefined; frame = this.backlog.head) {
+      if (this.place(frame) === VERDICT.held) {
+        if (nowMs < this.backlog.deadlineMs) break;
+        this.counters.rxStalled += 1;
+      }
+      this.backlog.shift();
+      hasWorked = true;
+    }
+    return hasWorked;
+  }
+
+  private place(frame: Frame): Verdict {
     const dataSlots = (frame.lengthBytes + PAGE_BYTES - 1) >>> 12;
     const slots = frame.gsoSizeBytes === 0 ? dataSlots : dataSlots + 1;
     if (!this.hasRoom(slots)) {
       this.wantedSlots = slots;
-      return this.ring.broken === undefined ? VERDICT.held : VERDICT.dropped;
+      if (this.ring.broken === undefined) return VERDICT.held;
+      this.counters.rxNoCarrier += 1;
+      return VERDICT.dropped;
     }
     this.wantedSlots = 0;
     this.available -= slots;
@@ -83,7 +122,7 @@ export class VifRx {
       this.copyChain(frame);
     }
     this.respond(frame, dataSlots);
-    this.pages.releasePassing();
+    this.pages.releasePassing(this.passing);
     this.counters.rxFrames += 1;
     this.counters.rxBytes += frame.lengthBytes;
     this.staged += 1;
@@ -107,8 +146,10 @@ export class VifRx {
     return this.ring.armAt(Math.max(1, this.wantedSlots - this.available)) && this.hasRoom(this.wantedSlots);
   }
 
-  /** Let go of all mapped pages. */
+  /** Let go of all mapped pages; frames that still wait are lost. */
   close(): void {
+    this.counters.rxNoCarrier += this.backlog.length;
+    this.backlog.clear();
     this.pages.close();
   }
 
@@ -124,7 +165,7 @@ export class VifRx {
     let isComplete = true;
     for (let i = 0; i < slots; i += 1) {
       this.ring.takeRequest(); // counted as available
-      const page = this.pages.page(netifRxRequest.get.gref(request, 0));
+      const page = this.pages.page(netifRxRequest.get.gref(request, 0), this.passing);
       this.targetIds[i] = netifRxRequest.get.id(request, 0);
       this.targets[i] = page;
       if (page === undefined) isComplete = false;
@@ -136,7 +177,7 @@ export class VifRx {
   private failBuffers(slots: number): Verdict {
     for (let i = 0; i < slots; i += 1) this.stage(i, 0, NETIF_RSP_ERROR);
     this.staged += 1;
-    this.pages.releasePassing();
+    this.pages.releasePassing(this.passing);
     this.counters.rxErrors += 1;
     return VERDICT.dropped;
   }

@@ -1,10 +1,12 @@
 // hot path: bench net
-// A guest's network card as a port of the bridge: its queues, its counters, its fate.
-import { type DomId, PAGE_SIZE } from '@splitring/hypervisor';
+// A guest's network card as a port of the bridge: its queues, its counters, what it can and wants to receive.
+import { type Clock, type DomId, PAGE_SIZE } from '@splitring/hypervisor';
 import { XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6 } from '@splitring/hypervisor/io';
-import type { ProtocolError } from 'sharedarraybuffer-ring';
 import { type BridgePort, VERDICT, type Verdict } from './bridge.ts';
 import type { Frame } from './frame.ts';
+import { MulticastFilter } from './multicast-filter.ts';
+import type { RateLimit } from './rate-limit.ts';
+import { MAX_SEGMENTS, toWire } from './soft-offload.ts';
 import { createVifCounters, type VifCounters } from './vif-counters.ts';
 import type { VifQueue } from './vif-queue.ts';
 
@@ -16,7 +18,23 @@ export interface VifAbilities {
   readonly canGsoV4: boolean;
   /** Large TCP frames over IPv6. */
   readonly canGsoV6: boolean;
+  /** Blank transport checksums over IPv4. */
+  readonly canBlankV4: boolean;
+  /** Blank transport checksums over IPv6. */
+  readonly canBlankV6: boolean;
 }
+
+/** What a front end that says nothing can receive: small frames, and blank IPv4 checksums. */
+const FEWEST_ABILITIES: VifAbilities = {
+  canScatter: false,
+  canGsoV4: false,
+  canGsoV6: false,
+  canBlankV4: true,
+  canBlankV6: false,
+};
+
+/** EtherType of IPv4 as {@link Frame.rawType} has it. */
+const RAW_IPV4 = 0x0008;
 
 /** One virtual interface. */
 export class Vif implements BridgePort {
@@ -25,35 +43,35 @@ export class Vif implements BridgePort {
   readonly guest: DomId;
   /** What happened here. */
   readonly counters: VifCounters = createVifCounters();
+  /** Groups that the guest wants to hear. */
+  readonly multicast = new MulticastFilter();
+  /** Limits of each queue's sending; every queue has the whole rate. */
+  rates: readonly RateLimit[] = [];
   /** Queues while connected. */
   queues: readonly VifQueue[] = [];
-  private abilities: VifAbilities = { canScatter: false, canGsoV4: false, canGsoV6: false };
+  private readonly clock: Clock;
+  private abilities: VifAbilities = FEWEST_ABILITIES;
+  private takesBlanks = false;
 
   /** A card that is not connected yet. */
-  constructor(name: string, guest: DomId) {
+  constructor(name: string, guest: DomId, clock: Clock) {
     this.name = name;
     this.guest = guest;
-  }
-
-  /** The breach that ended a queue's use, if any. */
-  get broken(): ProtocolError | undefined {
-    for (const queue of this.queues) {
-      const broken = queue.broken ?? queue.rx.ring.broken;
-      if (broken !== undefined) return broken;
-    }
-    return undefined;
+    this.clock = clock;
   }
 
   /** Go live. */
   connect(queues: readonly VifQueue[], abilities: VifAbilities): void {
     this.queues = queues;
     this.abilities = abilities;
+    this.takesBlanks = abilities.canBlankV4 && abilities.canBlankV6;
   }
 
   /** Let go of all queues' pages. Idempotent. */
   disconnect(): void {
     for (const queue of this.queues) queue.close();
     this.queues = [];
+    this.multicast.reset();
   }
 
   receive(frame: Frame, canWait: boolean): Verdict {
@@ -62,20 +80,47 @@ export class Vif implements BridgePort {
       this.counters.rxNoCarrier += 1;
       return VERDICT.dropped;
     }
-    if ((frame.lengthBytes > PAGE_SIZE || frame.gsoSizeBytes !== 0) && !this.isSuitable(frame)) {
+    if (frame.isGroup && !this.multicast.passes(frame)) {
+      this.counters.rxFiltered += 1;
+      return VERDICT.dropped;
+    }
+    if (frame.isChecksumBlank || frame.gsoSizeBytes !== 0) {
+      if (!this.canTakeAsIs(frame)) return this.receiveAsOnWire(frame, queue, canWait);
+    }
+    if (frame.lengthBytes > PAGE_SIZE && !this.abilities.canScatter) {
       this.counters.rxUnsuitable += 1;
       return VERDICT.dropped;
     }
     const verdict = queue.rx.deliver(frame);
-    if (verdict !== VERDICT.held || canWait) return verdict;
-    this.counters.rxNoRoom += 1;
+    return verdict === VERDICT.held && !canWait ? this.enqueue(frame, queue) : verdict;
+  }
+
+  private canTakeAsIs(frame: Frame): boolean {
+    if (frame.gsoType === XEN_NETIF_GSO_TYPE_TCPV4) return this.abilities.canGsoV4;
+    if (frame.gsoType === XEN_NETIF_GSO_TYPE_TCPV6) return this.abilities.canGsoV6;
+    return this.takesBlanks || (frame.rawType === RAW_IPV4 && this.abilities.canBlankV4);
+  }
+
+  /** Finish checksums and cut segments in software: all pieces together or none. */
+  private receiveAsOnWire(frame: Frame, queue: VifQueue, canWait: boolean): Verdict {
+    const pieces = frame.gsoSizeBytes === 0 ? 1 : Math.ceil(frame.lengthBytes / frame.gsoSizeBytes);
+    const slots = Math.ceil(((frame.gsoSizeBytes || frame.lengthBytes) + 200) / PAGE_SIZE); // with generous headers
+    if (pieces <= MAX_SEGMENTS && (slots === 1 || this.abilities.canScatter)) {
+      const hasRoom = queue.rx.hasRoomFor(pieces, slots);
+      if (!hasRoom && canWait) return VERDICT.held;
+      const count = toWire(frame, (piece) => {
+        if (queue.rx.deliver(piece) === VERDICT.held) this.enqueue(piece, queue);
+      });
+      if (count > 0) return VERDICT.taken;
+    }
+    this.counters.rxUnsuitable += 1;
     return VERDICT.dropped;
   }
 
-  private isSuitable(frame: Frame): boolean {
-    if (frame.lengthBytes > PAGE_SIZE && !this.abilities.canScatter) return false;
-    if (frame.gsoType === XEN_NETIF_GSO_TYPE_TCPV4) return this.abilities.canGsoV4;
-    return frame.gsoType !== XEN_NETIF_GSO_TYPE_TCPV6 || this.abilities.canGsoV6;
+  private enqueue(frame: Frame, queue: VifQueue): Verdict {
+    if (queue.rx.enqueue(frame, this.clock.nowMs())) return VERDICT.taken;
+    this.counters.rxNoRoom += 1;
+    return VERDICT.dropped;
   }
 
   /** Spread flows over queues by their addresses, so that one flow keeps its order. */

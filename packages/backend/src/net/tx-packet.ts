@@ -1,0 +1,46 @@
+// One packet of a guest from the moment its slots are taken until they are answered.
+import type { BackRing } from 'sharedarraybuffer-ring';
+import { Frame } from './frame.ts';
+import type { MappedPage, MappedPages } from './mapped-pages.ts';
+import { TxChain } from './tx-chain.ts';
+
+/** The slots of a packet, the frame that they describe, and the mappings that end with it. */
+export class TxPacket {
+  /** Its slots, parsed. */
+  readonly chain: TxChain;
+  /** Where its bytes lie. */
+  readonly frame = new Frame();
+  /** When it is given up, in the clock's milliseconds, while it waits for room at its destination. */
+  giveUpAtMs = Number.POSITIVE_INFINITY;
+  readonly #passing: MappedPage[] = [];
+
+  /** A packet object to be filled from `ring` again and again. */
+  constructor(ring: BackRing) {
+    this.chain = new TxChain(ring);
+  }
+
+  /** Map the packet's pages and read its header, once. @returns false if a page cannot be reached */
+  assemble(pages: MappedPages): boolean {
+    const { chain, frame } = this;
+    frame.reset();
+    frame.isChecksumBlank = chain.isChecksumBlank;
+    frame.isValidated = chain.isValidated;
+    frame.gsoType = chain.gsoType;
+    frame.gsoSizeBytes = chain.gsoSizeBytes;
+    const { slots } = chain;
+    for (let i = 0; i < slots; i += 1) {
+      // A fragment of no bytes is answered with the others and makes no piece (XSA-448). Casts: i < slots.
+      const size = slots === 1 ? chain.totalBytes : (chain.sizes[i] as number);
+      if (size === 0) continue;
+      const page = pages.page(chain.grefs[i] as number, this.#passing);
+      if (page === undefined) return false;
+      frame.append(page, chain.offsets[i] as number, size);
+    }
+    return frame.readHeader();
+  }
+
+  /** End the mappings that were made for this packet only. */
+  release(pages: MappedPages): void {
+    pages.releasePassing(this.#passing);
+  }
+}
