@@ -19,5 +19,6 @@ export {
 } from './net/bridge.ts';
 export type { Frame, FramePage } from './net/frame.ts';
 export type { NetSchedulerOptions } from './net/net-scheduler.ts';
+export { createNetBackend, type NetBackendOptions } from './net/netback.ts';
 export type { Vif } from './net/vif.ts';
 export type { VifCounters } from './net/vif-counters.ts';

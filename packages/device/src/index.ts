@@ -13,8 +13,6 @@ export { holdImage, type ImageHold } from './media/image-hold.ts';
 export { MEDIUM_STATUS, type Medium, type MediumStatus } from './media/medium.ts';
 export { MediumError } from './media/medium-error.ts';
 export { MemoryMedium, type MemoryMediumOptions } from './media/memory-medium.ts';
-export { Namespace } from './nvme/namespace.ts';
-export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';
 export { addChecksum, foldChecksum, internetChecksum } from './net/internet-checksum.ts';
 export { fillChecksum, hasGoodChecksums, pseudoHeaderSum, segmentTcp } from './net/offload.ts';
 export {
@@ -28,3 +26,5 @@ export {
   write16,
   write32,
 } from './net/packet-headers.ts';
+export { Namespace } from './nvme/namespace.ts';
+export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';

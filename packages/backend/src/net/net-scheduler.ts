@@ -55,7 +55,7 @@ export class NetScheduler implements Stepped {
     }
     for (const { queue } of entries) queue.flush();
     if (hasBroken) for (const entry of entries) this.reportBroken(entry);
-    return hasWorked;
+    return hasWorked || hasBroken;
   }
 
   arm(): boolean {

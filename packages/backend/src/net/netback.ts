@@ -73,6 +73,8 @@ class NetBackend implements BackendHooks {
   readonly #scheduler: NetScheduler;
   readonly #options: NetBackendOptions;
   readonly #vif: Vif;
+  readonly #limitRate: () => void;
+  #rate: string | undefined;
   #link: BridgeLink | undefined;
   #ties: QueueTies[] = [];
 
@@ -81,7 +83,10 @@ class NetBackend implements BackendHooks {
     this.#kernel = kernel;
     this.#scheduler = scheduler;
     this.#options = options;
+    this.#limitRate = () => device.readKeys('own', ['rate'], ({ rate }) => this.#setRate(rate));
     this.#vif = new Vif(`vif${device.otherEndId}.${device.id}`, device.otherEndId, kernel.clock);
+    this.#vif.onBroken = () => this.#reportBroken();
+    device.watchKey('own', 'rate', this.#limitRate);
   }
 
   offer(then: (features: Readonly<Record<string, string | number>>) => void): void {
@@ -89,6 +94,8 @@ class NetBackend implements BackendHooks {
       'feature-sg': 1,
       'feature-gso-tcpv4': 1,
       'feature-gso-tcpv6': 1,
+      'feature-ipv6-csum-offload': 1,
+      'feature-multicast-control': 1,
       'feature-rx-copy': 1,
       'feature-rx-flip': 0,
       'feature-split-event-channels': 1,
@@ -143,17 +150,24 @@ class NetBackend implements BackendHooks {
       return false;
     }
     try {
-      this.#link = bridge.attach(this.#vif);
+      const only = addressWords(own['mac']);
+      this.#link = bridge.attach(this.#vif, only === undefined ? {} : { onlySource: only });
       const maxKeptPages = front['feature-persistent'] === '1' ? MAX_KEPT_PAGES : 0;
       const queues: VifQueue[] = [];
       for (let index = 0; index < count; index += 1) {
-        queues.push(this.#attachQueue(queueKeys, count === 1 ? '' : `queue-${index}/`, index, maxKeptPages, this.#link));
+        queues.push(
+          this.#attachQueue(queueKeys, count === 1 ? '' : `queue-${index}/`, index, maxKeptPages, this.#link),
+        );
       }
       this.#vif.connect(queues, {
         canScatter: front['feature-sg'] === '1',
         canGsoV4: front['feature-gso-tcpv4'] === '1',
         canGsoV6: front['feature-gso-tcpv6'] === '1',
+        canBlankV4: front['feature-no-csum-offload'] !== '1', // absent means that it can
+        canBlankV6: front['feature-ipv6-csum-offload'] === '1', // absent means that it cannot
       });
+      this.#vif.multicast.isOn = front['request-multicast-control'] === '1';
+      this.#setRate(this.#rate);
     } catch (error) {
       this.disconnect();
       if (!(error instanceof SplitringError)) throw error;
@@ -177,9 +191,13 @@ class NetBackend implements BackendHooks {
       const ref = number(key) as GrantRef; // the hypervisor judges it
       const mapped = hypercalls.mapRun(guest, [ref], GNTMAP_host_map);
       if (mapped.run === undefined) {
-        throw new ProtocolError('NET_RING_UNMAPPABLE', `Cannot map ${prefix}${key} ${ref} of domain ${guest}: refused`, {
-          status: mapped.status,
-        });
+        throw new ProtocolError(
+          'NET_RING_UNMAPPABLE',
+          `Cannot map ${prefix}${key} ${ref} of domain ${guest}: refused`,
+          {
+            status: mapped.status,
+          },
+        );
       }
       handles.push(...mapped.handles);
       return mapped.run.bytes;
@@ -195,7 +213,18 @@ class NetBackend implements BackendHooks {
     const txPort = bind(isSplit ? 'event-channel-tx' : 'event-channel');
     const rxPort = isSplit ? bind('event-channel-rx') : txPort;
     const wiring = { name: `${this.#vif.name} queue ${index}`, guest, txPort, rxPort, maxKeptPages };
-    return new VifQueue(hypercalls, wiring, regions, link, this.#vif.counters);
+    return new VifQueue({ hypercalls, clock: this.#kernel.clock, link, vif: this.#vif }, wiring, regions);
+  }
+
+  /** Every queue has the whole rate, as in Linux. */
+  #setRate(rate: string | undefined): void {
+    this.#rate = rate;
+    for (const queue of this.#vif.queues) queue.rate.configure(rate, this.#kernel.clock.nowMs());
+  }
+
+  #reportBroken(): void {
+    const queue = this.#vif.queues.find((one) => one.broken !== undefined);
+    if (queue?.broken !== undefined) this.#device.fail(queue.broken);
   }
 
   #release(ties: QueueTies): void {
@@ -203,9 +232,7 @@ class NetBackend implements BackendHooks {
       this.#kernel.offEvent(port);
       this.#kernel.hypercalls.closePort(port);
     }
-    const ops = ties.handles.map(
-      (handle): UnmapOp => ({ handle, flags: GNTMAP_host_map, status: GNTST.okay }),
-    );
+    const ops = ties.handles.map((handle): UnmapOp => ({ handle, flags: GNTMAP_host_map, status: GNTST.okay }));
     if (ops.length > 0) this.#kernel.hypercalls.unmapGrants(ops);
   }
 
@@ -221,6 +248,9 @@ const FRONT_KEYS = [
   'feature-sg',
   'feature-gso-tcpv4',
   'feature-gso-tcpv6',
+  'feature-no-csum-offload',
+  'feature-ipv6-csum-offload',
+  'request-multicast-control',
 ] as const;
 
 const QUEUE_KEYS = ['tx-ring-ref', 'rx-ring-ref', 'event-channel', 'event-channel-tx', 'event-channel-rx'] as const;
@@ -235,6 +265,14 @@ function queueCount(front: KeyValues, max: number): number | undefined {
 function queueKeyNames(count: number): string[] {
   if (count === 1) return [...QUEUE_KEYS];
   return Array.from({ length: count }, (_, index) => QUEUE_KEYS.map((key) => `queue-${index}/${key}`)).flat();
+}
+
+/** An address as the bridge compares it. @returns undefined without one, or with one of another form */
+function addressWords(text: string | undefined): { readonly low: number; readonly high: number } | undefined {
+  const parts = text?.split(':').map((part) => Number.parseInt(part, 16)) ?? [];
+  if (!/^[0-9a-f]{2}(?::[0-9a-f]{2}){5}$/i.test(text ?? '')) return undefined;
+  const [a, b, c, d, e, f] = parts as [number, number, number, number, number, number]; // the pattern has six
+  return { low: a | (b << 8) | (c << 16) | (d << 24), high: e | (f << 8) };
 }
 
 function requireKey(keys: KeyValues, key: string): number {

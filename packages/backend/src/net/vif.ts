@@ -5,7 +5,6 @@ import { XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6 } from '@splitring/h
 import { type BridgePort, VERDICT, type Verdict } from './bridge.ts';
 import type { Frame } from './frame.ts';
 import { MulticastFilter } from './multicast-filter.ts';
-import type { RateLimit } from './rate-limit.ts';
 import { MAX_SEGMENTS, toWire } from './soft-offload.ts';
 import { createVifCounters, type VifCounters } from './vif-counters.ts';
 import type { VifQueue } from './vif-queue.ts';
@@ -45,8 +44,8 @@ export class Vif implements BridgePort {
   readonly counters: VifCounters = createVifCounters();
   /** Groups that the guest wants to hear. */
   readonly multicast = new MulticastFilter();
-  /** Limits of each queue's sending; every queue has the whole rate. */
-  rates: readonly RateLimit[] = [];
+  /** Called when the guest broke the protocol; the driver closes the connection. */
+  onBroken: () => void = () => {};
   /** Queues while connected. */
   queues: readonly VifQueue[] = [];
   private readonly clock: Clock;

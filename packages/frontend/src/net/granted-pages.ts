@@ -40,13 +40,12 @@ export class GrantedPages {
   /**
    * End every grant and give the pages back. A page that the peer still maps stays in the hypervisor's quarantine: it is
    * never handed out again before the mapping ends. Idempotent.
-   * @returns how many grants the peer held on to
+   * @returns the grants that the peer still holds on to: to be ended later
    */
-  release(): number {
-    if (this.#isReleased) return 0;
+  release(): readonly GrantRef[] {
+    if (this.#isReleased) return [];
     this.#isReleased = true;
-    let held = 0;
-    for (const ref of this.refs) if (!this.#hypercalls.endAccess(ref)) held += 1;
+    const held = this.refs.filter((ref) => !this.#hypercalls.endAccess(ref));
     this.#hypercalls.freeFrames(this.#run);
     return held;
   }

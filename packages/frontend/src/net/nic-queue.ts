@@ -1,6 +1,7 @@
 // One queue pair of a network front end: two rings and the event channels that go with them.
 import type { DomId, EvtchnPort, Kernel } from '@splitring/hypervisor';
 import type { ProtocolError } from 'sharedarraybuffer-ring';
+import { deferredGrants } from '../deferred-grants.ts';
 import type { NicCounters } from './net-counters.ts';
 import type { QueueWiring } from './queue-wiring.ts';
 import { NetRxQueue } from './rx-queue.ts';
@@ -48,7 +49,7 @@ export class NicQueue {
       this.tx = tx;
       this.rx = new NetRxQueue(hypercalls, wiring, counters);
     } catch (error) {
-      tx?.release();
+      tx?.release(); // no back end knows of it yet
       for (const port of ports) hypercalls.closePort(port);
       throw error;
     }
@@ -78,7 +79,8 @@ export class NicQueue {
       this.kernel.offEvent(port);
       this.kernel.hypercalls.closePort(port);
     }
-    this.rx.release();
-    return this.tx.release();
+    const { unanswered } = this.tx;
+    deferredGrants(this.kernel).add([...this.rx.release(), ...this.tx.release()]);
+    return unanswered;
   }
 }

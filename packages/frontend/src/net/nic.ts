@@ -162,7 +162,7 @@ export class Nic implements Stepped {
     let hasWorked = false;
     for (const queue of this.queues) {
       if (this.pollQueue(queue)) hasWorked = true;
-      if (this.failure !== undefined) break; // the driver has released the queues
+      if (this.failure !== undefined) return true; // the driver has released the queues
     }
     return hasWorked;
   }

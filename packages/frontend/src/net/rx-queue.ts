@@ -1,6 +1,6 @@
 // hot path: bench net, cases 1500-*, 64-*, gso-*
 // The receive half of one netfront queue: buffers go out, frames come in, each in the slot of the buffer it used.
-import type { Hypercalls } from '@splitring/hypervisor';
+import type { GrantRef, Hypercalls } from '@splitring/hypervisor';
 import {
   ETHERNET_HEADER_BYTES,
   NETIF_RX_SLOT_BYTES,
@@ -113,10 +113,9 @@ export class NetRxQueue {
     return this.broken === undefined && this.ring.finalCheck();
   }
 
-  /** Release ring and pages. */
-  release(): void {
-    this.ringPages.release();
-    this.data.release();
+  /** Release ring and pages. @returns grants that the back end holds on to */
+  release(): readonly GrantRef[] {
+    return [...this.ringPages.release(), ...this.data.release()];
   }
 
   private refill(): void {

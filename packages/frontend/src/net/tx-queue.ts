@@ -1,6 +1,6 @@
 // hot path: bench net, cases 1500-*, 64-*, gso-*
 // The transmit half of one netfront queue: frames go into granted pages, slots onto the ring, answers are checked.
-import type { Hypercalls } from '@splitring/hypervisor';
+import type { GrantRef, Hypercalls } from '@splitring/hypervisor';
 import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_NULL,
@@ -168,11 +168,14 @@ export class NetTxQueue {
     return this.ring.armAt(Math.max(1, this.ring.outstanding >>> 1));
   }
 
-  /** Release ring and pages. @returns frames lost unanswered */
-  release(): number {
-    this.ringPages.release();
-    this.data.release();
+  /** Frames handed over and not answered. */
+  get unanswered(): number {
     return this.framesInFlight;
+  }
+
+  /** Release ring and pages. @returns grants that the back end holds on to */
+  release(): readonly GrantRef[] {
+    return [...this.ringPages.release(), ...this.data.release()];
   }
 
   private takeId(state: number): number {
