@@ -12,11 +12,11 @@ import {
 import { BackRing, type ProtocolError } from 'sharedarraybuffer-ring';
 import { type BridgeLink, VERDICT, type Verdict } from './bridge.ts';
 import { MappedPages } from './mapped-pages.ts';
+import type { MulticastFilter } from './multicast-filter.ts';
 import { ParkedPackets } from './parked-packets.ts';
 import { RateLimit } from './rate-limit.ts';
 import { CHAIN, type ChainResult } from './tx-chain.ts';
 import { TxPacket } from './tx-packet.ts';
-import type { Vif } from './vif.ts';
 import type { VifCounters } from './vif-counters.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 import { VifRx } from './vif-rx.ts';
@@ -33,10 +33,14 @@ const REST = { not: 0, room: 1, credit: 2 } as const;
 
 /** What a queue needs of its surroundings. */
 export interface VifQueueHome {
+  /** Of the driver domain. */
   readonly hypercalls: Hypercalls;
+  /** Injected time. */
   readonly clock: Clock;
+  /** The card's place on its bridge. */
   readonly link: BridgeLink;
-  readonly vif: Vif;
+  /** The card: its counters, and the groups that it wants to hear. */
+  readonly vif: { readonly counters: VifCounters; readonly multicast: MulticastFilter };
 }
 
 /** A queue pair between a guest and a bridge. */
