@@ -46,6 +46,8 @@ export interface BlkbackQueueOptions {
   readonly weight: number;
 }
 
+/** Where a response's words lie; `operation`, a byte of padding and `status` share one. */
+const { id: ID, operation: OPERATION } = blkifResponse.offsets;
 /** Cost of a request besides its pages, in pages: what a request costs however small it is. */
 const REQUEST_COST = 2;
 /** Most answers that are held back for one publication. */
@@ -82,6 +84,8 @@ export class BlkbackQueue implements CommandOwner {
   private barrierSlot: number;
   private barrierPhase: 'drain' | 'flush' | 'write';
   private staged: number;
+  /** Device commands that this turn may still begin. */
+  private room: number;
 
   constructor(options: BlkbackQueueOptions) {
     const { hypercalls, dom, offered, slice } = options;
@@ -108,6 +112,7 @@ export class BlkbackQueue implements CommandOwner {
     this.barrierSlot = -1;
     this.barrierPhase = 'drain';
     this.staged = 0;
+    this.room = 0;
   }
 
   /** Why the guest cannot be believed any more. */
@@ -135,6 +140,7 @@ export class BlkbackQueue implements CommandOwner {
   take(): boolean {
     let hasWorked = this.cutSlot >= 0 && this.submitPieces();
     if (this.barrierSlot >= 0 && this.cutSlot < 0) hasWorked = this.moveBarrier() || hasWorked;
+    this.room = this.sink.freeCommands;
     while (this.cutSlot < 0 && this.barrierSlot < 0 && this.mayTake) {
       if (!this.ring.takeRequest()) break;
       this.handle();
@@ -190,12 +196,7 @@ export class BlkbackQueue implements CommandOwner {
 
   /** Whether credit, rate limit and the device let one more request be taken. */
   private get mayTake(): boolean {
-    return this.deficit > 0 && (this.limit === undefined || this.limit.hasTokens) && this.hasRoom();
-  }
-
-  /** Room for one more command besides the one being built. */
-  private hasRoom(): boolean {
-    return this.sink.freeCommands > (this.builder.isEmpty ? 0 : 1);
+    return this.deficit > 0 && this.room > 0 && (this.limit === undefined || this.limit.hasTokens);
   }
 
   private publishBatch(): number {
@@ -273,13 +274,14 @@ export class BlkbackQueue implements CommandOwner {
     } else {
       this.submitBuild();
       this.cut(slot);
+      this.room = this.sink.freeCommands;
     }
   }
 
   private submitBuild(): void {
     const { builder } = this;
     if (builder.isEmpty) return;
-    // There is room: hasRoom() counted this command before the request was taken.
+    // There is room: it was set aside when the command was begun.
     this.sink.submit(builder.command, this, builder.firstSlot);
     this.counters.commands += 1;
     builder.clear();
@@ -293,6 +295,7 @@ export class BlkbackQueue implements CommandOwner {
       this.requests.next[builder.lastSlot] = slot;
     } else {
       this.submitBuild();
+      this.room -= 1;
       builder.begin(parser, start, slot);
     }
     builder.append(parser, frames, slot);
@@ -367,11 +370,12 @@ export class BlkbackQueue implements CommandOwner {
     if (slot === this.barrierSlot) this.barrierSlot = -1;
     const at = ring.stageResponse(); // there is one for each request taken
     const { view } = ring;
-    blkifResponse.clear(view, at); // padding too: nothing of ours must leak (XSA-216)
-    view.setUint32(at + blkifResponse.offsets.id, requests.idLow[slot] as number, true);
-    view.setUint32(at + blkifResponse.offsets.id + 4, requests.idHigh[slot] as number, true);
-    blkifResponse.set.operation(view, at, requests.wireOp[slot] as number);
-    blkifResponse.set.status(view, at, visibleStatus(requests.status[slot] as number, this.hasErrorDetail));
+    const status = visibleStatus(requests.status[slot] as number, this.hasErrorDetail);
+    // Whole words, padding too, so that nothing of ours leaks (XSA-216).
+    view.setUint32(at + ID, requests.idLow[slot] as number, true);
+    view.setUint32(at + ID + 4, requests.idHigh[slot] as number, true);
+    view.setUint32(at + OPERATION, ((requests.wireOp[slot] as number) & 0xff) | (status << 16), true);
+    view.setUint32(at + OPERATION + 4, 0, true);
     requests.remove(slot);
     this.staged += 1;
   }
