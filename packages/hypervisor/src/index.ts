@@ -95,17 +95,19 @@ export {
   devicePaths,
   forgetDomain,
   prepareDomain,
+  reattachDevice,
   toolstackError,
 } from './xenbus/toolstack.ts';
 export type { DeviceClass, KeyValues, XenbusDevice, XenbusDriver } from './xenbus/xenbus-device.ts';
 export type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from './xenstore/client.ts';
 export type { StorePeer } from './xenstore/connection.ts';
 export { DirectXenstoreClient } from './xenstore/direct-client.ts';
-export { MemoryStore } from './xenstore/memory-store.ts';
+export { MemoryStore, type StoreAudit } from './xenstore/memory-store.ts';
 export { type RingClientOptions, RingXenstoreClient } from './xenstore/ring-client.ts';
 export { type ConnectionReport, XenstoreServer, type XenstoreServerOptions } from './xenstore/server.ts';
 export {
   DEFAULT_QUOTAS,
+  DRIVER_DOMAIN_QUOTAS,
   type Store,
   type StoreEventSink,
   type StoreListing,

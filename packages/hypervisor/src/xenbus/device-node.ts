@@ -42,6 +42,9 @@ export class DeviceNode implements XenbusDevice {
   private readonly watches: (() => void)[] = [];
   private otherWatches: (() => void)[] = [];
   private isGone = false;
+  /** Our directory may have changed while we were writing into it. */
+  private isStale = false;
+  private hasFailed = false;
 
   /** Made by a bus, for a directory whose link it has read. */
   constructor(options: {
@@ -68,6 +71,9 @@ export class DeviceNode implements XenbusDevice {
       },
       overtaken: () => this.refresh(),
       refused: (error) => this.fail(error),
+      idle: () => {
+        if (this.isStale) this.refresh();
+      },
     });
   }
 
@@ -86,9 +92,8 @@ export class DeviceNode implements XenbusDevice {
   /** Start listening: to our own directory for the toolstack, to the other end for its state. */
   start(): void {
     const { store } = this.kernel;
-    const refresh = () => this.refresh();
-    this.watches.push(store.watch(below(this.nodePath, 'state'), refresh, 0));
-    this.watches.push(store.watch(below(this.nodePath, linkKey(this.side)), refresh, 0));
+    // Whatever the toolstack does to a device, it writes our state with it.
+    this.watches.push(store.watch(below(this.nodePath, 'state'), () => this.refresh(), 0));
     this.watchOtherEnd();
   }
 
@@ -96,9 +101,16 @@ export class DeviceNode implements XenbusDevice {
     this.readAt(where === 'own' ? this.nodePath : this.otherEndPath, keys, then);
   }
 
-  watchKey(where: 'own' | 'other', key: string, onChange: () => void): void {
+  watchKey(where: 'own' | 'other', key: string, onChange: () => void): () => void {
     const path = below(where === 'own' ? this.nodePath : this.otherEndPath, key);
-    (where === 'own' ? this.watches : this.otherWatches).push(this.kernel.store.watch(path, onChange));
+    const list = where === 'own' ? this.watches : this.otherWatches;
+    const end = this.kernel.store.watch(path, onChange);
+    list.push(end);
+    return () => {
+      const at = list.indexOf(end);
+      if (at >= 0) list.splice(at, 1);
+      end();
+    };
   }
 
   publish(entries: Readonly<Record<string, string | number>>, state?: XenbusStateValue, then?: () => void): void {
@@ -114,7 +126,14 @@ export class DeviceNode implements XenbusDevice {
       `${error.code} ${error.message}`.replace(/[^ -~]/g, '?').slice(0, 1024),
     );
     this.publisher.cancel();
-    if (this.ownState !== XenbusState.Closed) this.publish({}, XenbusState.Closing);
+    const isFirst = !this.hasFailed; // a store that refuses even this would be asked for ever
+    this.hasFailed = true;
+    if (isFirst && this.ownState !== XenbusState.Closed) {
+      this.publish({}, XenbusState.Closing, () => {
+        this.hasFailed = false;
+        this.readOtherEnd(); // it may have closed before we did
+      });
+    }
     this.driver?.disconnect();
   }
 
@@ -122,6 +141,7 @@ export class DeviceNode implements XenbusDevice {
   refresh(): void {
     readLink(this.kernel, this.side, this.nodePath, (link) => {
       if (this.isGone) return;
+      this.isStale = this.publisher.isBusy; // then look once more when our own writing is over
       if (!link || link.attachment !== this.link.attachment) this.onGone(this);
       else if (this.publisher.isBusy)
         return; // what we are writing now; the publisher tells if it was overtaken

@@ -14,12 +14,18 @@ export interface PublisherHost {
   overtaken(): void;
   /** The store refuses to take what has to be written. */
   refused(error: SplitringError): void;
+  /** Nothing is being written any more. */
+  idle(): void;
 }
 
 interface Job {
   readonly entries: Readonly<Record<string, string | number>>;
   readonly state: XenbusStateValue | undefined;
   readonly then: (() => void) | undefined;
+  /** Nobody wants it any more: it is given up where that is still possible, and reports nothing. */
+  isAbandoned: boolean;
+  /** The connection was lost while it was being committed: it may have succeeded. */
+  isUncertain: boolean;
 }
 
 /** Tries before a conflict counts as a refusal; conflicts need somebody else writing into our own directory. */
@@ -50,48 +56,47 @@ export class Publisher {
 
   /** Queue a write; see XenbusDevice.publish. */
   publish(entries: Job['entries'], state: XenbusStateValue | undefined, then: (() => void) | undefined): void {
-    this.jobs.push({ entries, state, then });
+    this.jobs.push({ entries, state, then, isAbandoned: false, isUncertain: false });
     if (!this.running) this.next();
   }
 
-  /** Forget what is queued; what is under way may still be written, but reports nothing. */
+  /** Forget what is queued and give up what is under way; what follows waits until that has ended either way. */
   cancel(): void {
     this.jobs = [];
-    this.running = undefined;
+    if (this.running) this.running.isAbandoned = true;
   }
 
   private next(): void {
     this.running = this.jobs.shift();
     this.tries = 0;
     if (this.running) this.attempt(this.running);
+    else this.host.idle();
   }
 
   private attempt(job: Job): void {
     this.tries += 1;
     this.store.transaction((reply) => {
-      if (this.running !== job) {
-        if (reply.ok) reply.value.end(false, () => {});
-      } else if (reply.ok) {
-        this.write(job, reply.value);
-      } else {
-        this.again(job, reply.error);
-      }
+      if (reply.ok) this.check(job, reply.value);
+      else this.again(job, reply.error);
     });
   }
 
-  private write(job: Job, transaction: XenstoreTransaction): void {
+  /** Read our state first: what was deleted is not created again, what somebody else has set is not overwritten. */
+  private check(job: Job, transaction: XenstoreTransaction): void {
     const statePath = below(this.nodePath, 'state');
     transaction.read(statePath, (current) => {
       const expected = this.host.expected();
-      const isOvertaken = !current.ok || parseState(current.value) !== expected;
+      const found = current.ok ? parseState(current.value) : undefined;
+      const isDone = job.isUncertain && job.state !== undefined && found === job.state;
       const hasEntries = Object.keys(job.entries).length > 0;
       const isNothing = !hasEntries && (job.state === undefined || job.state === expected);
-      if (this.running !== job || isOvertaken || isNothing) {
-        transaction.end(false, () => {});
-        if (this.running === job) this.finish(job, isOvertaken ? 'overtaken' : 'written');
+      if (!job.isAbandoned && !isDone && !isNothing && found === expected) {
+        this.writeAll(job, transaction, statePath);
         return;
       }
-      this.writeAll(job, transaction, statePath);
+      transaction.end(false, () => {});
+      if (isDone || found === expected) this.finish(job, isDone || isNothing);
+      else this.overtaken(job);
     });
   }
 
@@ -113,37 +118,45 @@ export class Publisher {
   }
 
   private commit(job: Job, transaction: XenstoreTransaction, error: string | undefined): void {
-    if (this.running !== job || error !== undefined) {
+    if (job.isAbandoned || error !== undefined) {
       transaction.end(false, () => {});
-      if (this.running === job) this.again(job, error ?? 'EIO');
+      this.again(job, error ?? 'EAGAIN');
       return;
     }
     transaction.end(true, (reply) => {
-      if (this.running !== job) return;
-      if (reply.ok) this.finish(job, 'written');
-      else this.again(job, reply.error);
+      if (reply.ok) {
+        this.finish(job, true);
+        return;
+      }
+      job.isUncertain = reply.error === 'ECONNRESET';
+      this.again(job, reply.error);
     });
   }
 
   private again(job: Job, error: string): void {
-    if (RETRIED.has(error) && this.tries < MAX_TRIES) {
+    if (job.isAbandoned && !job.isUncertain) {
+      this.finish(job, false);
+    } else if (RETRIED.has(error) && this.tries < MAX_TRIES) {
       this.attempt(job);
-      return;
+    } else {
+      this.running = undefined;
+      this.jobs = [];
+      const message = `Cannot publish ${this.nodePath}: the store answers ${error}`;
+      this.host.refused(new SplitringError('XENBUS_PUBLISH', message, { path: this.nodePath, error }));
     }
-    const message = `Cannot publish ${this.nodePath}: the store answers ${error}`;
-    this.running = undefined;
-    this.host.refused(new SplitringError('XENBUS_PUBLISH', message, { path: this.nodePath, error }));
   }
 
-  private finish(job: Job, outcome: 'written' | 'overtaken'): void {
+  private overtaken(job: Job): void {
     this.running = undefined;
-    if (outcome === 'overtaken') {
-      this.jobs = [];
-      this.host.overtaken();
-      return;
-    }
-    if (job.state !== undefined) this.host.written(job.state);
-    job.then?.();
+    if (!job.isAbandoned) this.jobs = [];
+    this.host.overtaken();
+    if (!this.running) this.next();
+  }
+
+  private finish(job: Job, isWritten: boolean): void {
+    this.running = undefined;
+    if (isWritten && job.state !== undefined) this.host.written(job.state);
+    if (isWritten && !job.isAbandoned) job.then?.();
     if (!this.running) this.next();
   }
 }

@@ -184,11 +184,12 @@ function writeAttachment(
       frontend: paths.front,
       backend: paths.back,
       'backend-id': back,
+      attachment,
     });
     writeDirectory(transaction, answers, paths.back, [`n${back}`, `r${front}`], {
       ...device.backKeys,
-      ...backLink(device, paths),
       attachment,
+      ...backLink(device, paths),
     });
     writeDirectory(transaction, answers, paths.front, [`n${front}`, `r${back}`], {
       ...device.frontKeys,
@@ -203,6 +204,68 @@ function writeAttachment(
 
 function backLink(device: DeviceAttachment, paths: DevicePaths): Record<string, string | number> {
   return { frontend: paths.front, 'frontend-id': device.front, online: 1, state: XenbusState.Initialising };
+}
+
+/**
+ * Give a device to another (or a restarted) driver domain: new back directory, front end told to begin anew, all in one
+ * transaction. It stays the same attachment, so the front end keeps its driver and what it has in flight.
+ * ENOENT if the guest has no such device.
+ */
+export function reattachDevice(store: XenstoreClient, device: DeviceAttachment, then: StoreCallback<void>): void {
+  const paths = devicePaths(device);
+  const attachmentKey = below(paths.own, 'attachment');
+  inTransaction(
+    store,
+    (transaction, done) => {
+      transaction.read(attachmentKey, (attachment) => {
+        transaction.read(below(paths.own, 'backend'), (old) => {
+          if (!attachment.ok) done(attachment.error);
+          else if (!old.ok) done(old.error);
+          else moveAttachment(transaction, device, paths, { old: old.value, attachment: attachment.value }, done);
+        });
+      });
+    },
+    then,
+  );
+}
+
+function moveAttachment(
+  transaction: XenstoreTransaction,
+  device: DeviceAttachment,
+  paths: DevicePaths,
+  is: { readonly old: string; readonly attachment: string },
+  done: (error?: string) => void,
+): void {
+  const answers = new Answers(done);
+  const { front, back } = device;
+  transaction.remove(is.old, () => {}); // purged already if its domain is gone
+  writeDirectory(transaction, answers, paths.back, [`n${back}`, `r${front}`], {
+    ...device.backKeys,
+    attachment: is.attachment,
+    ...backLink(device, paths),
+  });
+  writeDirectory(transaction, answers, paths.own, ['n0'], { backend: paths.back, 'backend-id': back });
+  const link = { backend: paths.back, 'backend-id': back, state: XenbusState.Initialising };
+  for (const [key, value] of Object.entries(link)) {
+    transaction.write(below(paths.front, key), String(value), answers.take());
+  }
+  permitBelow(transaction, answers, paths.front, [`n${front}`, `r${back}`]);
+  answers.end();
+}
+
+/** Give a directory and all below it one list: what the front end wrote before names the old back end. */
+function permitBelow(
+  transaction: XenstoreTransaction,
+  answers: Answers,
+  path: string,
+  permissions: readonly string[],
+): void {
+  transaction.setPermissions(path, permissions, answers.take());
+  const listed = answers.take();
+  transaction.directory(path, (reply) => {
+    for (const name of reply.ok ? reply.value : []) permitBelow(transaction, answers, below(path, name), permissions);
+    listed(reply.ok ? { ok: true, value: undefined } : reply);
+  });
 }
 
 /** The error of a toolstack call, for callers that throw. */

@@ -23,8 +23,11 @@ export interface XenbusDevice {
   readonly state: XenbusStateValue;
   /** Read keys below the own or the other end's directory (`queue-0/ring-ref` is a key). */
   readKeys(where: 'own' | 'other', keys: readonly string[], then: (values: KeyValues) => void): void;
-  /** Watch a key below the own or the other end's directory; fires once at once. Ends with the device. */
-  watchKey(where: 'own' | 'other', key: string, onChange: () => void): void;
+  /**
+   * Watch a key below the own or the other end's directory; fires once at once. Ends with the device, or when the
+   * other end becomes another one. @returns a function that ends it earlier
+   */
+  watchKey(where: 'own' | 'other', key: string, onChange: () => void): () => void;
   /**
    * Write keys below the own directory and, if given, the own state, in one transaction that is retried on conflict.
    * A device directory that was deleted meanwhile is not created again, and a state that somebody else has set is not

@@ -14,7 +14,7 @@ import {
   XS_PAGE_ERROR,
   type XsHeader,
 } from '../io/xs-wire.ts';
-import type { StoreSession } from './store.ts';
+import type { StoreQuotas, StoreSession } from './store.ts';
 
 /** A domain to connect. */
 export interface StorePeer {
@@ -26,6 +26,8 @@ export interface StorePeer {
   readonly page: Uint8Array;
   /** Raise the event at the domain's end. */
   readonly notify: () => void;
+  /** Quotas other than the default ones: a driver domain needs DRIVER_DOMAIN_QUOTAS. */
+  readonly quotas?: Partial<StoreQuotas>;
 }
 
 /** A message that waits for room in the ring. */
@@ -35,8 +37,8 @@ interface Outgoing {
   sent: number;
   /** For an event: what makes it identical to another one. */
   readonly eventKey: string | undefined;
-  /** Whose request is not over before this is delivered. */
-  readonly cause: Connection | undefined;
+  /** Whose request is not over before this is delivered, as long as it still counts. */
+  cause: Connection | undefined;
   /** When it was queued. */
   readonly sinceMs: number;
 }
@@ -61,6 +63,8 @@ export class Connection {
   private requests: ByteRingConsumer;
   private answers: ByteRingProducer;
   private output: Outgoing[] = [];
+  /** Events that count as outstanding at their causes, oldest first. */
+  private charges: Outgoing[] = [];
   private readonly queuedEvents = new Set<string>();
 
   /** Attach to a page; the session is this connection's from now on. */
@@ -86,10 +90,14 @@ export class Connection {
     return this.output.length > 0;
   }
 
-  /** Whether bytes of the guest wait, or room for ours: what `arm` looks at. */
-  get hasWork(): boolean {
-    if (this.error !== XS_PAGE_ERROR.none) return this.wantsReconnect;
-    return this.wantsReconnect || this.requests.available() !== 0 || (this.hasOutput && this.answers.free() !== 0);
+  /** Whether the guest has sent something; a broken ring counts, so that it is noticed. */
+  get hasInput(): boolean {
+    return this.error === XS_PAGE_ERROR.none && this.requests.available() !== 0;
+  }
+
+  /** Whether something waits to be written and could be. */
+  get canWrite(): boolean {
+    return this.error === XS_PAGE_ERROR.none && this.hasOutput && this.answers.free() !== 0;
   }
 
   /** When the oldest unread event was queued; Infinity if there is none. */
@@ -156,6 +164,23 @@ export class Connection {
     return hasWritten;
   }
 
+  /**
+   * Let go of the writers whose events lie here unread since `beforeMs` or longer: a slow reader holds a noisy writer
+   * back, but one that does not read at all must not hold up anybody, least of all a driver domain.
+   */
+  excuse(beforeMs: number): void {
+    for (let oldest = this.charges[0]; oldest; oldest = this.charges[0]) {
+      if (oldest.cause !== undefined && oldest.sinceMs > beforeMs) return;
+      release(oldest);
+      this.charges.shift();
+    }
+  }
+
+  /** Since when the oldest event counts at its writer; Infinity if none does. */
+  get oldestChargeMs(): number {
+    return this.charges[0]?.sinceMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Stop using the rings, for a reason that the guest can read; its object stays until the domain goes (XSA-325). */
   breakOff(error: number): void {
     if (this.error !== XS_PAGE_ERROR.none) return;
@@ -198,21 +223,29 @@ export class Connection {
       if (cause) cause.outstanding -= 1;
       return;
     }
-    this.output.push({ bytes, sent: 0, eventKey, cause, sinceMs: nowMs });
+    const message = { bytes, sent: 0, eventKey, cause, sinceMs: nowMs };
+    this.output.push(message);
+    if (eventKey !== undefined && cause) this.charges.push(message);
     this.session.holdBytes(bytes.length);
   }
 
   private settle(message: Outgoing): void {
     this.session.holdBytes(-message.bytes.length);
-    if (message.cause) message.cause.outstanding -= 1;
+    release(message);
   }
 
   private dropAll(): void {
     this.life += 1;
     for (const message of this.output) this.settle(message);
     this.output = [];
+    this.charges = [];
     this.queuedEvents.clear();
     this.inputBytes = 0;
     this.session.reset();
   }
+}
+
+function release(message: Outgoing): void {
+  if (message.cause) message.cause.outstanding -= 1;
+  message.cause = undefined;
 }

@@ -18,8 +18,8 @@ import type { Watch, WatchTrie } from './watch-trie.ts';
 
 /** What a session needs of its store. */
 export interface SessionHost {
-  /** Quotas in force. */
-  readonly quotas: StoreQuotas;
+  /** Quotas of a domain. */
+  quotas(domid: number): StoreQuotas;
   /** The store's own tree. */
   readonly main: View;
   /** Everybody's watches. */
@@ -67,9 +67,9 @@ export class MemorySession implements StoreSession {
     this.caller = caller;
     this.sink = sink;
     this.allowance = {
-      mayOwnNodes: (domid, nodes) => host.main.ledger.of(domid).nodes + nodes <= host.quotas.nodes,
-      mayHoldBytes: (domid, bytes) => host.memoryBytes(domid) + bytes <= host.quotas.memoryBytes,
-      nodeBytes: host.quotas.nodeBytes,
+      mayOwnNodes: (domid, nodes) => host.main.ledger.of(domid).nodes + nodes <= host.quotas(domid).nodes,
+      mayHoldBytes: (domid, bytes) => host.memoryBytes(domid) + bytes <= host.quotas(domid).memoryBytes,
+      nodeBytes: host.quotas(caller.domid).nodeBytes,
     };
   }
 
@@ -94,7 +94,7 @@ export class MemorySession implements StoreSession {
   }
 
   get isOverMemory(): boolean {
-    return !this.caller.isPrivileged && this.host.memoryBytes(this.domid) > this.host.quotas.memoryBytes;
+    return !this.caller.isPrivileged && this.host.memoryBytes(this.domid) > this.quotas.memoryBytes;
   }
 
   read(tx: number, path: string, then: StoreCallback<string>): void {
@@ -141,7 +141,7 @@ export class MemorySession implements StoreSession {
     const special = this.parseSpecial(path);
     if (!list) {
       then(no('EINVAL'));
-    } else if (!this.caller.isPrivileged && list.length > this.host.quotas.permissions) {
+    } else if (!this.caller.isPrivileged && list.length > this.quotas.permissions) {
       then(no('ENOSPC'));
     } else if (special === undefined) {
       this.change(tx, path, then, (view, at, allowance) => view.setPermissions(at, list, this.caller, allowance));
@@ -172,7 +172,7 @@ export class MemorySession implements StoreSession {
   }
 
   startTransaction(then: StoreCallback<number>): void {
-    const { quotas } = this.host;
+    const { quotas } = this;
     const isFull = !this.caller.isPrivileged && this.transactions.size >= quotas.transactions;
     if (this.isClosed || isFull) {
       then(no(this.isClosed ? 'EIO' : 'ENOSPC'));
@@ -220,6 +220,10 @@ export class MemorySession implements StoreSession {
     for (const transaction of this.transactions.values()) {
       if (transaction.mentions(domid)) transaction.isDoomed = true;
     }
+  }
+
+  private get quotas(): StoreQuotas {
+    return this.host.quotas(this.domid);
   }
 
   private parse(path: string): StorePath | undefined {
@@ -279,7 +283,7 @@ export class MemorySession implements StoreSession {
     const usage = this.host.usage(this.domid);
     const bytes = watchBytes(parsed.text, token);
     if (!this.caller.isPrivileged) {
-      if (usage.watches >= this.host.quotas.watches) return 'ENOSPC';
+      if (usage.watches >= this.quotas.watches) return 'ENOSPC';
       if (!this.allowance.mayHoldBytes(this.domid, bytes)) return 'ENOMEM';
     }
     const { text, components, relativeTo, isSpecial } = parsed;

@@ -9,10 +9,28 @@ import { Tree, walk } from './tree.ts';
 import { type Change, View } from './view.ts';
 import { type Watch, WatchTrie } from './watch-trie.ts';
 
-/** What is counted for a domain apart from its nodes. */
+/** What is kept for a domain apart from its nodes. */
 interface Usage {
   watches: number;
   heldBytes: number;
+  readonly sessions: Set<MemorySession>;
+  quotas: StoreQuotas;
+}
+
+/** Counts of a store. */
+export interface StoreAudit {
+  /** Nodes, the root included. */
+  readonly nodes: number;
+  /** Registered watches. */
+  readonly watches: number;
+  /** Branches of the watch index: none without watches. */
+  readonly watchBranches: number;
+  /** Open transactions. */
+  readonly transactions: number;
+  /** Bytes counted for watches and undelivered output. */
+  readonly heldBytes: number;
+  /** Whether the accounts agree with the tree, counted afresh. */
+  readonly isConsistent: boolean;
 }
 
 const DOM0_ONLY: Permissions = [{ domid: DOM0, access: 0 }];
@@ -26,10 +44,9 @@ const DOM0_ONLY: Permissions = [{ domid: DOM0, access: 0 }];
  * session.write(0, '/local/domain/1/name', 'db', (reply) => reply.ok);
  */
 export class MemoryStore implements Store {
-  readonly quotas: StoreQuotas;
+  private readonly quotas: StoreQuotas;
   private readonly main: View;
   private readonly watches = new WatchTrie<MemorySession>();
-  private readonly sessions = new Set<MemorySession>();
   private readonly usage = new Map<number, Usage>();
   private readonly specials = new Map<string, Permissions>();
   private readonly host: SessionHost;
@@ -40,8 +57,9 @@ export class MemoryStore implements Store {
     this.quotas = { ...DEFAULT_QUOTAS, ...quotas };
     const nextGeneration = () => ++this.generation;
     this.main = new View(Tree.create(DOM0_ONLY), new Ledger(), nextGeneration);
+    this.main.ledger.node(1, '', { value: '', permissions: DOM0_ONLY });
     this.host = {
-      quotas: this.quotas,
+      quotas: (domid) => this.usage.get(domid)?.quotas ?? this.quotas,
       main: this.main,
       watches: this.watches,
       fork: (limit) => new Transaction(this.main.tree, nextGeneration, limit),
@@ -56,8 +74,12 @@ export class MemoryStore implements Store {
 
   open(caller: Caller, onEvent: StoreEventSink): StoreSession {
     const session = new MemorySession(this.host, caller, onEvent);
-    this.sessions.add(session);
+    this.usageOf(caller.domid).sessions.add(session);
     return session;
+  }
+
+  setQuotas(domid: number, quotas: Partial<StoreQuotas>): void {
+    this.usageOf(domid).quotas = { ...this.quotas, ...quotas };
   }
 
   announce(special: '@introduceDomain' | '@releaseDomain'): void {
@@ -68,13 +90,15 @@ export class MemoryStore implements Store {
   }
 
   purge(domid: number): void {
-    for (const session of this.sessions) {
-      if (session.domid === domid) session.close();
-      else session.doom(domid);
+    for (const [other, { sessions }] of this.usage) {
+      for (const session of [...sessions]) {
+        if (other === domid) session.close();
+        else session.doom(domid);
+      }
     }
     const owned: (readonly string[])[] = [];
     const listed: (readonly string[])[] = [];
-    walk(this.main.tree.fork().find([]) ?? NO_NODE, [], (node, path) => {
+    walk(this.main.tree.find([]) ?? NO_NODE, [], (node, path) => {
       if (path.length > 0 && ownerOf(node.permissions) === domid) {
         owned.push(path);
         return false;
@@ -101,7 +125,7 @@ export class MemoryStore implements Store {
   }
 
   /** Every count that has to return to zero, and a check of the accounts against the tree. For tests and `inspect`. */
-  audit(): { nodes: number; watches: number; watchBranches: number; transactions: number; isConsistent: boolean } {
+  audit(): StoreAudit {
     const counted = new Ledger();
     let nodes = 0;
     let isConsistent = true;
@@ -114,36 +138,38 @@ export class MemoryStore implements Store {
       return true;
     });
     for (const domid of new Set([...counted.domains(), ...this.main.ledger.domains()])) {
-      const is = counted.of(domid);
-      const root = domid === ownerOf(this.main.tree.find([])?.permissions ?? DOM0_ONLY) ? 1 : 0;
-      if (is.nodes - root !== this.main.ledger.of(domid).nodes) isConsistent = false;
+      const [is, should] = [this.main.ledger.of(domid), counted.of(domid)];
+      if (is.nodes !== should.nodes || is.nodeBytes !== should.nodeBytes) isConsistent = false;
     }
     let watches = 0;
-    for (const { watches: count } of this.usage.values()) watches += count;
     let transactions = 0;
-    for (const session of this.sessions) transactions += session.openTransactions;
-    return { nodes, watches, watchBranches: this.watches.branches, transactions, isConsistent };
+    let heldBytes = 0;
+    for (const usage of this.usage.values()) {
+      watches += usage.watches;
+      heldBytes += usage.heldBytes;
+      for (const session of usage.sessions) transactions += session.openTransactions;
+    }
+    return { nodes, watches, watchBranches: this.watches.branches, transactions, heldBytes, isConsistent };
   }
 
   private usageOf(domid: number): Usage {
     let usage = this.usage.get(domid);
     if (!usage) {
-      usage = { watches: 0, heldBytes: 0 };
+      usage = { watches: 0, heldBytes: 0, sessions: new Set(), quotas: this.quotas };
       this.usage.set(domid, usage);
     }
     return usage;
   }
 
   private memoryBytes(domid: number): number {
-    let bytes = this.main.ledger.of(domid).nodeBytes + (this.usage.get(domid)?.heldBytes ?? 0);
-    for (const session of this.sessions) {
-      if (session.domid === domid) bytes += session.transactionBytes;
-    }
+    const usage = this.usage.get(domid);
+    let bytes = this.main.ledger.of(domid).nodeBytes + (usage?.heldBytes ?? 0);
+    for (const session of usage?.sessions ?? []) bytes += session.transactionBytes;
     return bytes;
   }
 
   private forget(session: MemorySession): void {
-    this.sessions.delete(session);
+    this.usage.get(session.domid)?.sessions.delete(session);
   }
 
   /** Tell everyone who may know: by what the lists are now, or by what they were before (XSA-115). */

@@ -36,6 +36,8 @@ export interface ConnectionReport {
 
 /** Requests taken from one domain in one poll, so that nobody waits long for a busy one. */
 const REQUESTS_PER_POLL = 8;
+/** How long an unread event counts against the writer that caused it. */
+const CHARGE_MS = 100;
 /** Operations that change the store outside a transaction. */
 const WRITES: ReadonlySet<number> = new Set([XS.WRITE, XS.MKDIR, XS.RM, XS.SET_PERMS, XS.TRANSACTION_END]);
 /** Operations for which the transaction in the header does not count. */
@@ -90,6 +92,7 @@ export class XenstoreServer implements Stepped {
    */
   introduce(peer: StorePeer): boolean {
     if (this.connections.has(peer.domid)) return false;
+    if (peer.quotas) this.store.setQuotas(peer.domid, peer.quotas);
     const session: StoreSession = this.store.open({ domid: peer.domid, isPrivileged: false }, (path, token) =>
       connection.event(path, token, this.current, this.nowMs),
     );
@@ -101,10 +104,13 @@ export class XenstoreServer implements Stepped {
 
   /**
    * Disconnect a domain that is gone, purge whatever the store kept for its domid, tell the watchers of
-   * `@releaseDomain`. Has to come before the domid is used again. @returns false if it was not connected (purged anyway)
+   * `@releaseDomain`. Has to come before the domid is used again.
+   * @param generation if given, only this one is meant: a successor with the same domid is left alone
+   * @returns false if it was not connected (purged anyway), or is another generation
    */
-  release(domid: DomId): boolean {
+  release(domid: DomId, generation?: number): boolean {
     const known = this.connections.get(domid);
+    if (known && generation !== undefined && known.connection.peer.generation !== generation) return false;
     known?.connection.close();
     this.connections.delete(domid);
     this.limiter.forget(domid);
@@ -138,6 +144,7 @@ export class XenstoreServer implements Stepped {
     this.limiter.refill(this.nowMs);
     let hasWorked = this.store.poll();
     for (const { connection, session } of this.connections.values()) {
+      connection.excuse(this.nowMs - CHARGE_MS);
       if (this.serve(connection, session)) hasWorked = true;
     }
     for (const { connection } of this.connections.values()) {
@@ -152,16 +159,18 @@ export class XenstoreServer implements Stepped {
   /** Every update is notified, so there is nothing to ask for: only look again. */
   arm(): boolean {
     for (const { connection } of this.connections.values()) {
-      if (connection.hasWork && (this.mayRead(connection) || connection.wantsReconnect)) return true;
+      if (connection.wantsReconnect || connection.canWrite) return true;
+      if (connection.hasInput && this.mayRead(connection)) return true;
     }
     return false;
   }
 
-  /** When an unread event expires or a writer in debt may go on. */
+  /** When an unread event expires, or stops to count against its writer, or a writer in debt may go on. */
   deadlineMs(): number {
     let earliest = this.limiter.deadlineMs();
     for (const { connection } of this.connections.values()) {
       earliest = Math.min(earliest, connection.oldestEventMs + this.eventTimeoutMs);
+      earliest = Math.min(earliest, connection.oldestChargeMs + CHARGE_MS);
     }
     return earliest;
   }

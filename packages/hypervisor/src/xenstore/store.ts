@@ -33,6 +33,9 @@ export const DEFAULT_QUOTAS: StoreQuotas = {
   memoryBytes: 2_621_440,
 };
 
+/** What a driver domain needs: it owns directories of, and watches, every device it serves. */
+export const DRIVER_DOMAIN_QUOTAS: Partial<StoreQuotas> = { nodes: 100_000, watches: 10_000, memoryBytes: 268_435_456 };
+
 /** A listing and the generation that tells whether it has changed since. */
 export interface StoreListing {
   /** Names, oldest first. */
@@ -90,8 +93,8 @@ export interface StoreSession {
 
 /** The store. */
 export interface Store {
-  /** Quotas in force for unprivileged domains. */
-  readonly quotas: StoreQuotas;
+  /** Give one domain other quotas, until it is purged. */
+  setQuotas(domid: number, quotas: Partial<StoreQuotas>): void;
   /** Open a session; `onEvent` may be called from inside any call to the store. */
   open(caller: { readonly domid: number; readonly isPrivileged: boolean }, onEvent: StoreEventSink): StoreSession;
   /** Tell the watchers of `@introduceDomain` or `@releaseDomain`. */

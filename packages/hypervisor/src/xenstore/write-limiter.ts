@@ -11,7 +11,7 @@ const PER_MS = 0.2;
 export class WriteLimiter {
   private readonly credit = new Map<number, number>();
   private reserve = RESERVE;
-  private lastMs = Number.NaN;
+  private lastMs = Number.POSITIVE_INFINITY;
 
   /** A domain has changed something that a transaction of another may depend on. */
   charge(domid: number): void {
@@ -23,16 +23,17 @@ export class WriteLimiter {
     return (this.credit.get(domid) ?? BURST) >= 0;
   }
 
-  /** Let time pass. Domains in debt are served first, one write each in turn. */
+  /** Let time pass. Domains in debt come first, in turn, and get no more than lets them write once. */
   refill(nowMs: number): void {
     if (nowMs > this.lastMs) this.reserve = Math.min(RESERVE, this.reserve + (nowMs - this.lastMs) * PER_MS);
     this.lastMs = nowMs;
-    for (const [domid, credit] of this.credit) {
-      const share = Math.min(BURST - credit, Math.floor(this.reserve), credit < 0 ? 1 - credit : 1);
-      if (share <= 0) continue;
-      this.reserve -= share;
-      if (credit + share >= BURST) this.credit.delete(domid);
-      else this.credit.set(domid, credit + share);
+    if (this.credit.size === 0) return;
+    const domains = [...this.credit];
+    for (const [domid, credit] of domains) {
+      if (credit < 0) this.give(domid, credit, -credit);
+    }
+    for (const [domid, credit] of domains) {
+      if (credit >= 0) this.give(domid, credit, BURST - credit);
     }
   }
 
@@ -42,6 +43,14 @@ export class WriteLimiter {
       if (credit < 0) return this.lastMs + Math.max(0, 1 - this.reserve) / PER_MS;
     }
     return Number.POSITIVE_INFINITY;
+  }
+
+  private give(domid: number, credit: number, wanted: number): void {
+    const share = Math.min(wanted, Math.floor(this.reserve));
+    if (share <= 0) return;
+    this.reserve -= share;
+    this.credit.delete(domid); // to the end of the queue
+    if (credit + share < BURST) this.credit.set(domid, credit + share);
   }
 
   /** The domain is gone. */
