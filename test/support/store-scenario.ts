@@ -1,6 +1,6 @@
 // Xenstore scenarios as tables: who, in which transaction, asks what, and what has to come back.
 
-import type { StoreReply } from '@splitring/hypervisor';
+import { type ConnectionReport, type DomId, prepareDomain, type StoreReply } from '@splitring/hypervisor';
 import {
   encodeXsMessage,
   latin1,
@@ -166,4 +166,32 @@ export function runScenario(
     }
     return { row: `${domid} ${tx} ${operation} ${payload}`, expected, got };
   });
+}
+
+/** Ask and get the payload with `|` for NUL, or the bare name of the error. */
+export function ask(rig: WireRig, domid: number, operation: keyof typeof XS, text: string, tx = 0): string {
+  const answer = rig.request(domid, XS[operation], text.replaceAll('|', '\0'), tx);
+  return answer.type === XS.ERROR ? answer.payload.replace('\0', '') : answer.payload.replaceAll('\0', '|');
+}
+
+/** Start a transaction of a guest. @returns its number */
+export function startTransaction(rig: WireRig, domid: number): number {
+  return Number(ask(rig, domid, 'TRANSACTION_START', '|').slice(0, -1));
+}
+
+/** What the server knows of one domain. */
+export function report(rig: WireRig, domid: number): ConnectionReport {
+  const found = rig.server.inspect().find((entry) => entry.domid === domid);
+  if (!found) throw new Error(`domain ${domid} is not connected`);
+  return found;
+}
+
+/** Write the homes of domains. */
+export function homes(rig: WireRig, ...domids: readonly DomId[]): void {
+  for (const domid of domids) rig.ask<void>((then) => prepareDomain(rig.dom0, domid, `d${domid}`, then));
+}
+
+/** A word of a page. */
+export function word(page: Uint8Array, offset: number): number {
+  return new DataView(page.buffer).getUint32(offset, true);
 }

@@ -35,9 +35,14 @@ export class WireEnd implements XenbusDevice {
     });
   }
 
-  watchKey(where: 'own' | 'other', key: string, onChange: () => void): void {
-    this.watches.push({ where, key, onChange });
+  watchKey(where: 'own' | 'other', key: string, onChange: () => void): () => void {
+    const watch = { where, key, onChange };
+    this.watches.push(watch);
     this.wire.later(onChange);
+    return () => {
+      const at = this.watches.indexOf(watch);
+      if (at >= 0) this.watches.splice(at, 1);
+    };
   }
 
   publish(entries: Readonly<Record<string, string | number>>, state?: XenbusStateValue, then?: () => void): void {
