@@ -8,7 +8,7 @@ export interface Probe {
   report(value: unknown): void;
   /** Let the explorer choose a number from 0 to `ways - 1`: each is tried. */
   choose(ways: number): number;
-  /** Sleep until any other end writes to shared memory: for programs that poll. */
+  /** Sleep until another end has written to shared memory since this was last called: for programs that poll. */
   pause(): void;
 }
 
@@ -50,6 +50,8 @@ export interface EndState {
   /** Ways to go on if it stands before a choice, else 0. */
   readonly choices: number;
   readonly hasJustWritten: boolean;
+  /** Another end has written since the last `pause`, so that the next one returns at once. */
+  readonly isStale: boolean;
   readonly failure: string | undefined;
 }
 
@@ -76,6 +78,7 @@ export function startState(): EndState {
     wake: undefined,
     choices: 0,
     hasJustWritten: true, // so that it may be killed before it starts
+    isStale: true,
     failure: undefined,
   };
 }
@@ -104,8 +107,7 @@ export class EndRun<W> {
 
   /** Replay, let one access happen, stop at the next. */
   step(ends: readonly EndState[], choice: number): Move {
-    const state = ends[this.index] as EndState; // one state per end
-    const replay = new Replay(state, ends, choice, this.image, this.isWeak);
+    const replay = new Replay(this.index, ends, choice, this.image, this.isWeak);
     let status: EndState['status'] = 'running';
     setMonitor(replay);
     try {
@@ -115,7 +117,7 @@ export class EndRun<W> {
       if (!replay.isStopped) replay.failure = error instanceof Error ? (error.stack ?? error.message) : String(error);
     }
     replay.checkReplayed();
-    return replay.outcome(this.index, status);
+    return replay.outcome(status);
   }
 
   /** Make the oldest buffered store visible. */
@@ -125,7 +127,7 @@ export class EndRun<W> {
     if (store !== undefined) this.image.bytesOf(store.buffer).set(store.bytes, store.at);
     return {
       line: `store @${store?.at} becomes visible`,
-      ends: wakePausers(replaceAt(ends, this.index, { ...state, stores }), this.index),
+      ends: tellOthers(replaceAt(ends, this.index, { ...state, stores }), this.index),
     };
   }
 
@@ -159,6 +161,7 @@ class Replay implements Monitor, Probe {
   isStopped = false;
   failure: string | undefined;
   private readonly before: EndState;
+  private readonly index: number;
   private readonly choice: number;
   private readonly image: SharedImage;
   private readonly isWeak: boolean;
@@ -170,12 +173,15 @@ class Replay implements Monitor, Probe {
   private cursor = 0;
   private hasMoved = false;
   private hasWritten = false;
+  private isStale: boolean;
   private sleep: Sleep | undefined;
   private choices = 0;
   private line = 'ends';
 
-  constructor(before: EndState, ends: readonly EndState[], choice: number, image: SharedImage, isWeak: boolean) {
+  constructor(index: number, ends: readonly EndState[], choice: number, image: SharedImage, isWeak: boolean) {
+    const before = ends[index] as EndState; // one state per end
     this.before = before;
+    this.index = index;
     this.ends = ends;
     this.choice = choice;
     this.image = image;
@@ -183,6 +189,7 @@ class Replay implements Monitor, Probe {
     this.log = [...before.log];
     this.stores = before.stores;
     this.hash = before.hash;
+    this.isStale = before.isStale;
   }
 
   report(value: unknown): void {
@@ -200,7 +207,11 @@ class Replay implements Monitor, Probe {
   }
 
   pause(): void {
-    this.next('pause', () => this.fallAsleep({ buffer: undefined, at: -1, isFinite: false }));
+    this.next('pause', () => {
+      const mustSleep = !this.before.isStale && this.before.wake === undefined;
+      this.isStale = false;
+      return mustSleep ? this.fallAsleep({ buffer: undefined, at: -1, isFinite: false }) : undefined;
+    });
   }
 
   access(access: SharedAccess): unknown {
@@ -211,7 +222,7 @@ class Replay implements Monitor, Probe {
       if (this.isWeak && !isAtomic) return this.buffer(access);
       this.drainAll();
       const result = access.perform();
-      this.ends = wakePausers(this.ends, -1);
+      this.ends = tellOthers(this.ends, this.index);
       return result;
     });
   }
@@ -245,7 +256,7 @@ class Replay implements Monitor, Probe {
       this.failure = 'the program is not deterministic: it ended early';
   }
 
-  outcome(index: number, status: EndState['status']): Move {
+  outcome(status: EndState['status']): Move {
     const state: EndState = {
       status: this.sleep === undefined ? status : 'asleep',
       log: this.log,
@@ -256,9 +267,10 @@ class Replay implements Monitor, Probe {
       wake: this.hasMoved ? undefined : this.before.wake,
       choices: this.choices,
       hasJustWritten: this.hasWritten,
+      isStale: this.isStale,
       failure: this.failure,
     };
-    return { line: this.line, ends: replaceAt(this.ends, index, state) };
+    return { line: this.line, ends: replaceAt(this.ends, this.index, state) };
   }
 
   /** The result of the next access: the past one, or a new one if none was made in this run yet. */
@@ -320,7 +332,7 @@ class Replay implements Monitor, Probe {
     if (this.stores.length === 0) return;
     for (const { buffer, at, bytes } of this.stores) this.image.bytesOf(buffer).set(bytes, at);
     this.stores = [];
-    this.ends = wakePausers(this.ends, -1);
+    this.ends = tellOthers(this.ends, this.index);
   }
 }
 
@@ -328,13 +340,14 @@ function replaceAt(ends: readonly EndState[], index: number, state: EndState): r
   return ends.map((old, i) => (i === index ? state : old));
 }
 
-/** Wake every end that polls: memory changed. */
-function wakePausers(ends: readonly EndState[], writer: number): readonly EndState[] {
-  return ends.map((state, i) =>
-    i !== writer && state.status === 'asleep' && state.sleep?.buffer === undefined
-      ? { ...state, status: 'running', wake: 'woken', sleep: undefined }
-      : state,
-  );
+/** Memory changed: wake the ends that poll, and keep the others' next pause short. */
+function tellOthers(ends: readonly EndState[], writer: number): readonly EndState[] {
+  return ends.map((state, i) => {
+    if (i === writer) return state;
+    const isPaused = state.status === 'asleep' && state.sleep?.buffer === undefined;
+    if (isPaused) return { ...state, status: 'running', wake: 'woken', sleep: undefined } as const;
+    return state.isStale ? state : { ...state, isStale: true };
+  });
 }
 
 function extend(hash: string, what: string, result: unknown): string {

@@ -199,7 +199,8 @@ class Explorer<W> {
   /** Remember this state; `false` if it was met before with at least as much freedom left. */
   private isNew(node: Node): boolean {
     const pasts = node.ends.map(
-      (state) => `${state.status}${state.hash}${state.wake ?? ''}/${state.stores.length}/${state.choices}`,
+      (state) =>
+        `${state.status}${state.hash}${state.wake ?? ''}/${state.stores.length}/${state.choices}/${state.isStale}`,
     );
     const key = `${this.image.hash()}|${pasts.join('|')}|${node.killsLeft}`;
     const bounded = Number.isFinite(node.preemptionsLeft) ? `${key}|${node.last}` : key;

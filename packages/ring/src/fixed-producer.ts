@@ -19,6 +19,7 @@ export class FixedProducer extends FixedRingEnd {
   private consSeen: number;
   private eager: number;
   private isFlushPlanned: boolean;
+  private readonly defer: (task: () => void) => void;
   private readonly flushLater: () => void;
 
   /** Attach where the ring stands. Shared words: reads `prod`. @throws RingError for a handle that cannot be used. */
@@ -29,6 +30,7 @@ export class FixedProducer extends FixedRingEnd {
     this.consSeen = (this.prod - this.slots) | 0; // as if full: the first message looks
     this.eager = 1;
     this.isFlushPlanned = false;
+    this.defer = options.defer ?? ((task) => void Promise.resolve().then(task));
     this.flushLater = () => {
       this.isFlushPlanned = false;
       this.flush();
@@ -103,7 +105,7 @@ export class FixedProducer extends FixedRingEnd {
   private planFlush(): void {
     if (this.isFlushPlanned) return;
     this.isFlushPlanned = true;
-    void Promise.resolve().then(this.flushLater);
+    this.defer(this.flushLater);
   }
 
   /** Look how far the consumer is. `false`: still full, or broken. */

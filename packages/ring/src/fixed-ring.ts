@@ -64,10 +64,12 @@ export function createFixedRing(options: FixedRingOptions): FixedRingHandle {
 
 /** How the end of a ring behaves. */
 export interface FixedRingEndOptions {
-  /** Most messages between two publications of the own index: 1 to `slots`; 32 by default, less in small rings. */
+  /** Most messages between two publications of the own index: 1 to `slots`; by default 32, or a quarter of the ring if that is less. */
   readonly batch?: number;
   /** Name used in errors. */
   readonly name?: string;
+  /** How a producer runs a task at the end of this turn of the event loop; a microtask by default. */
+  readonly defer?: (task: () => void) => void;
   /** Open the memory only once if many rings lie in it. */
   readonly memory?: SharedMemory;
 }
@@ -107,7 +109,7 @@ export abstract class FixedRingEnd {
     this.memory = memory;
     this.broken = undefined;
     this.mask = handle.slots - 1;
-    this.batch = Math.min(options.batch ?? DEFAULT_BATCH, Math.max(1, handle.slots >> 2));
+    this.batch = batchOf(options.batch, handle.slots);
     this.prodWord = new Int32Array(memory.buffer, handle.at + PROD_BYTE, 1);
     this.consWord = new Int32Array(memory.buffer, handle.at + CONS_BYTE, 1);
   }
@@ -120,6 +122,13 @@ export abstract class FixedRingEnd {
       { ring: this.name, field, value: value >>> 0, limit: own >>> 0 },
     );
   }
+}
+
+/** The batch asked for, or the usual one, which leaves the peer three quarters of the ring to work in. */
+function batchOf(asked: number | undefined, slots: number): number {
+  if (asked === undefined) return Math.min(DEFAULT_BATCH, Math.max(1, slots >> 2));
+  if (Number.isInteger(asked) && asked >= 1 && asked <= slots) return asked;
+  throw new RingError('RING_BATCH', `Cannot publish every ${asked} messages: not in 1 to ${slots}`, { asked, slots });
 }
 
 function checkGeometry(slots: number, slotBytes: number): void {

@@ -56,7 +56,10 @@ export function copyLanes(
   if ((lanes & 1) !== 0) to[t] = from[f] as bigint;
 }
 
-/** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. */
+let isV8: boolean | undefined;
+
+/** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. Looks once. */
 export function prefersLanes(): boolean {
-  return /^Error\n {4}at /.test(new Error().stack ?? '');
+  isV8 ??= /^Error\n {4}at /.test(new Error().stack ?? '');
+  return isV8;
 }

@@ -1,0 +1,192 @@
+// Bugs that people really make in rings, planted one at a time, and the checks that must find each.
+import type { Plant } from './plants.ts';
+
+/** A plant and the names of the checks that find it: exactly these, no more, no fewer. */
+export interface CaughtPlant extends Plant {
+  readonly caughtBy: readonly string[];
+}
+
+/** Every planted bug of the Xen ring, the fixed ring and the byte ring. */
+export const RING_PLANTS: readonly CaughtPlant[] = [
+  {
+    name: 'missed re-check: armed, but not looked again',
+    file: 'back-ring.ts',
+    find: 'const found = this.loadRequests();\n    return found < 0 || found >= ahead;',
+    replace: 'return false;',
+    caughtBy: [],
+  },
+  {
+    name: 'event read before the producer is stored',
+    file: 'front-ring.ts',
+    find: 'Atomics.store(this.indexes, REQ_PROD, newProd);\n    this.reqProdShared = newProd;\n    return distance(newProd, Atomics.load(this.indexes, REQ_EVENT)) < distance(newProd, oldProd);',
+    replace:
+      'const event = Atomics.load(this.indexes, REQ_EVENT);\n    Atomics.store(this.indexes, REQ_PROD, newProd);\n    this.reqProdShared = newProd;\n    return distance(newProd, event) < distance(newProd, oldProd);',
+    caughtBy: [],
+  },
+  {
+    name: 'producer stored plainly',
+    file: 'front-ring.ts',
+    find: 'Atomics.store(this.indexes, REQ_PROD, newProd);',
+    replace: 'this.indexes[REQ_PROD] = newProd;',
+    caughtBy: [],
+  },
+  {
+    name: 'notify formula: event must lie strictly before the new producer',
+    file: 'back-ring.ts',
+    find: 'return distance(newProd, Atomics.load(this.indexes, RSP_EVENT)) < distance(newProd, oldProd);',
+    replace:
+      'return distance(newProd, Atomics.load(this.indexes, RSP_EVENT)) - 1 < distance(newProd, oldProd) - 1 && newProd !== Atomics.load(this.indexes, RSP_EVENT);',
+    caughtBy: [],
+  },
+  {
+    name: 'signed compare in the notify formula',
+    file: 'front-ring.ts',
+    find: 'return distance(newProd, Atomics.load(this.indexes, REQ_EVENT)) < distance(newProd, oldProd);',
+    replace: 'const event = Atomics.load(this.indexes, REQ_EVENT);\n    return event > oldProd && event <= newProd;',
+    caughtBy: [],
+  },
+  {
+    name: 'unsigned compare in the notify formula: no notify at the wrap',
+    file: 'back-ring.ts',
+    find: 'return distance(newProd, Atomics.load(this.indexes, RSP_EVENT)) < distance(newProd, oldProd);',
+    replace:
+      'const event = Atomics.load(this.indexes, RSP_EVENT) >>> 0;\n    return event > oldProd >>> 0 && event <= newProd >>> 0;',
+    caughtBy: [],
+  },
+  {
+    name: 'event armed at the consumer, not one past it',
+    file: 'front-ring.ts',
+    find: '(this.rspCons + ahead) | 0',
+    replace: '(this.rspCons + ahead - 1) | 0',
+    caughtBy: [],
+  },
+  {
+    name: 'only the last of a batch published is ever notified',
+    file: 'front-ring.ts',
+    find: 'return distance(newProd, Atomics.load(this.indexes, REQ_EVENT)) < distance(newProd, oldProd);',
+    replace: 'return Atomics.load(this.indexes, REQ_EVENT) === newProd;',
+    caughtBy: [],
+  },
+  {
+    name: 'request claimed without room',
+    file: 'front-ring.ts',
+    find: 'if (distance(index, this.rspCons) >= this.slots) return -1;',
+    replace: 'if (distance(index, this.rspCons) > this.slots) return -1;',
+    caughtBy: [],
+  },
+  {
+    name: 'own producer taken back from shared memory',
+    file: 'front-ring.ts',
+    find: 'this.reqProdShared = newProd;\n',
+    replace: 'this.reqProdPvt = Atomics.load(this.indexes, REQ_PROD);\n    this.reqProdShared = newProd;\n',
+    caughtBy: [],
+  },
+  {
+    name: 'response taken twice',
+    file: 'front-ring.ts',
+    find: 'this.rspCons = (index + 1) | 0;',
+    replace: 'if ((index & 1) === 0) this.rspCons = (index + 1) | 0;\n    else this.rspProdSeen = index;',
+    caughtBy: [],
+  },
+  {
+    name: 'response producer not bounded',
+    file: 'front-ring.ts',
+    find: 'if (unconsumed > published)',
+    replace: 'if (unconsumed > 2 ** 32)',
+    caughtBy: [],
+  },
+  {
+    name: 'response producer bounded by the ring only',
+    file: 'front-ring.ts',
+    find: 'if (unconsumed > published)',
+    replace: 'if (unconsumed > this.slots)',
+    caughtBy: [],
+  },
+  {
+    name: 'request producer bounded from the consumer, not from the answers',
+    file: 'back-ring.ts',
+    find: 'if (ahead > this.slots || ahead < taken)',
+    replace: 'if (distance(reqProd, this.reqCons) > this.slots)',
+    caughtBy: [],
+  },
+  {
+    name: 'request index loaded twice: judged once, used once',
+    file: 'back-ring.ts',
+    find: 'this.reqProdSeen = reqProd;',
+    replace: 'this.reqProdSeen = Atomics.load(this.indexes, REQ_PROD);',
+    caughtBy: [],
+  },
+  {
+    name: 'torn slot: published before it is written',
+    file: 'fixed-producer.ts',
+    find: 'this.ring.copyFrom(source, slot, index & this.mask);\n    this.stageOne(index);',
+    replace: 'this.stageOne(index);\n    this.ring.copyFrom(source, slot, index & this.mask);',
+    caughtBy: [],
+  },
+  {
+    name: 'torn slot: given back before it is read',
+    file: 'fixed-consumer.ts',
+    find: 'into.copyFrom(this.ring, index & this.mask, slot);\n    this.consumeOne(index);',
+    replace: 'this.consumeOne(index);\n    into.copyFrom(this.ring, index & this.mask, slot);',
+    caughtBy: [],
+  },
+  {
+    name: 'room for one more than there is',
+    file: 'fixed-producer.ts',
+    find: 'trySend(source: SlotBuffer, slot: number): boolean {\n    const index = this.prod;\n    if (distance(index, this.consSeen) >= this.slots',
+    replace:
+      'trySend(source: SlotBuffer, slot: number): boolean {\n    const index = this.prod;\n    if (distance(index, this.consSeen) > this.slots',
+    caughtBy: [],
+  },
+  {
+    name: 'full ring not published before waiting',
+    file: 'fixed-producer.ts',
+    find: 'if (this.published !== this.prod) this.publish(); // a full',
+    replace: '// a full',
+    caughtBy: [],
+  },
+  {
+    name: 'empty ring not given back before waiting',
+    file: 'fixed-consumer.ts',
+    find: 'if (this.released !== this.cons) this.giveBack(); // the',
+    replace: '// the',
+    caughtBy: [],
+  },
+  {
+    name: 'fixed producer stored plainly',
+    file: 'fixed-producer.ts',
+    find: 'Atomics.store(this.prodWord, 0, this.prod);',
+    replace: 'this.prodWord[0] = this.prod;',
+    caughtBy: [],
+  },
+  {
+    name: "resume from the consumer: the dead producer's messages are overwritten",
+    file: 'fixed-producer.ts',
+    find: 'this.prod = Atomics.load(this.prodWord, 0);',
+    replace: 'this.prod = Atomics.load(this.consWord, 0);',
+    caughtBy: [],
+  },
+  {
+    name: 'masked before compared: full looks empty',
+    file: 'byte-ring.ts',
+    find: 'const bytes = isProducer ? distance(this.own, peer) : distance(peer, this.own);',
+    replace:
+      'const mask = this.sizeBytes - 1;\n    const bytes = (isProducer ? distance(this.own, peer) : distance(peer, this.own)) & mask;',
+    caughtBy: [],
+  },
+  {
+    name: 'second chunk at the seam forgotten',
+    file: 'byte-ring.ts',
+    find: 'if (first < count) this.data.set(bytes.subarray(first, count), 0);',
+    replace: '',
+    caughtBy: [],
+  },
+  {
+    name: 'bytes given back before they are read',
+    file: 'byte-ring.ts',
+    find: 'into.set(this.data.subarray(at, at + first));',
+    replace:
+      'if (count > 0) this.publish(count);\n    into.set(this.data.subarray(at, at + first));\n    if (count > 0) this.own = (this.own - count) | 0;',
+    caughtBy: [],
+  },
+];
