@@ -12,8 +12,11 @@ import type { SlotBuffer } from './slot-buffer.ts';
  * while (consumer.tryReceive(message, 0)) handle(message.view);
  */
 export class FixedConsumer extends FixedRingEnd {
+  // All indices are int32 and wrap; the loop compares for equality only, as in the producer.
   private cons: number;
   private released: number;
+  /** Index at which a batch of places is given back. */
+  private releaseAt: number;
   private prodSeen: number;
 
   /** Attach where the ring stands. Shared words: reads `cons`. @throws RingError for a handle that cannot be used. */
@@ -21,6 +24,7 @@ export class FixedConsumer extends FixedRingEnd {
     super(handle, options);
     this.cons = Atomics.load(this.consWord, 0);
     this.released = this.cons;
+    this.releaseAt = (this.cons + this.batch) | 0;
     this.prodSeen = this.cons;
   }
 
@@ -58,12 +62,13 @@ export class FixedConsumer extends FixedRingEnd {
   private consumeOne(index: number): void {
     const next = (index + 1) | 0;
     this.cons = next;
-    if (((next - this.released) | 0) >= this.batch) this.giveBack();
+    if (next === this.releaseAt) this.giveBack();
   }
 
   private giveBack(): void {
     Atomics.store(this.consWord, 0, this.cons);
     this.released = this.cons;
+    this.releaseAt = (this.cons + this.batch) | 0;
   }
 
   /** Look how far the producer is; an empty ring gives every place back. `false`: empty, or broken. */

@@ -14,9 +14,14 @@ import type { SlotBuffer } from './slot-buffer.ts';
  * producer.flush();
  */
 export class FixedProducer extends FixedRingEnd {
+  // All indices are int32 and wrap. The loop compares for equality only; what the equalities stand for is worked out
+  // where an index of the peer enters, or once per batch.
   private prod: number;
   private published: number;
-  private consSeen: number;
+  /** Index at which the ring is full, as far as we know: the consumer's index last seen, plus the slots. */
+  private limit: number;
+  /** Index at which to think about publishing. */
+  private checkAt: number;
   private eager: number;
   private isFlushPlanned: boolean;
   private readonly defer: (task: () => void) => void;
@@ -27,13 +32,16 @@ export class FixedProducer extends FixedRingEnd {
     super(handle, options);
     this.prod = Atomics.load(this.prodWord, 0);
     this.published = this.prod;
-    this.consSeen = (this.prod - this.slots) | 0; // as if full: the first message looks
+    this.limit = this.prod; // as if full: the first message looks
+    this.checkAt = (this.prod + 1) | 0;
     this.eager = 1;
     this.isFlushPlanned = false;
     this.defer = options.defer ?? ((task) => void Promise.resolve().then(task));
     this.flushLater = () => {
       this.isFlushPlanned = false;
+      this.eager = 1; // the next turn begins another burst
       this.flush();
+      this.checkAt = (this.prod + 1) | 0;
     };
   }
 
@@ -53,7 +61,7 @@ export class FixedProducer extends FixedRingEnd {
    */
   trySend(source: SlotBuffer, slot: number): boolean {
     const index = this.prod;
-    if (distance(index, this.consSeen) >= this.slots && !this.findRoom()) return false;
+    if (index === this.limit && !this.findRoom()) return false;
     this.ring.copyFrom(source, slot, index & this.mask);
     this.stageOne(index);
     return true;
@@ -67,7 +75,7 @@ export class FixedProducer extends FixedRingEnd {
    */
   claim(): number {
     const index = this.prod;
-    if (distance(index, this.consSeen) >= this.slots && !this.findRoom()) return -1;
+    if (index === this.limit && !this.findRoom()) return -1;
     return index & this.mask;
   }
 
@@ -78,28 +86,38 @@ export class FixedProducer extends FixedRingEnd {
 
   /** Make everything sent so far visible now. Shared words: writes `prod` [PRODUCER]. */
   flush(): void {
-    if (this.published === this.prod) return;
-    this.eager = 1;
+    const staged = (this.prod - this.published) | 0;
+    if (staged === 0) return;
+    if (staged < this.batch >> 1) this.eager = 1; // the end of a burst, not the beat of a stream
     this.publish();
   }
 
   private publish(): void {
     Atomics.store(this.prodWord, 0, this.prod);
     this.published = this.prod;
+    this.checkAt = (this.prod + (this.isFlushPlanned ? this.eager : 1)) | 0;
   }
 
   private stageOne(index: number): void {
     const next = (index + 1) | 0;
     this.prod = next;
+    if (next === this.checkAt) this.considerPublishing(next);
+  }
+
+  /** Publish if the batch is full or the consumer starves; else say when to think again. Out of the hot loop. */
+  private considerPublishing(next: number): void {
+    this.planFlush();
     const staged = (next - this.published) | 0;
-    // The plain load is enough: it only decides when to publish. A starving consumer is served at once, but each time it
-    // costs us a whole batch's price, so the next batch may grow.
-    if (staged < this.eager) this.planFlush();
-    else if (staged >= this.batch) this.publish();
-    else if (this.consWord[0] === this.published) {
+    if (staged >= this.batch) {
+      this.publish();
+    } else if (staged >= this.eager && this.consWord[0] === this.published) {
+      // The plain load is enough: it only decides when to publish. A starving consumer is served at once, but each time
+      // it costs us a whole batch's price, so the next batch may grow.
       this.eager = Math.min(this.eager << 1, this.batch);
       this.publish();
-    } else this.planFlush();
+    } else {
+      this.checkAt = (next + Math.min(this.eager, this.batch - staged)) | 0;
+    }
   }
 
   private planFlush(): void {
@@ -112,13 +130,14 @@ export class FixedProducer extends FixedRingEnd {
   private findRoom(): boolean {
     if (this.broken !== undefined) return false;
     if (this.published !== this.prod) this.publish(); // a full ring must be seen, or nobody would ever empty it
-    if (this.consWord[0] === this.consSeen) return false; // a hint: confirmed by the atomic load before it is believed
+    const seen = (this.limit - this.slots) | 0;
+    if (this.consWord[0] === seen && this.prod === this.limit) return false; // a hint; the atomic load below is believed
     const cons = Atomics.load(this.consWord, 0);
     if (distance(this.prod, cons) > this.slots) {
       this.breakRing('cons', cons, this.prod);
       return false;
     }
-    this.consSeen = cons;
-    return distance(this.prod, cons) < this.slots;
+    this.limit = (cons + this.slots) | 0;
+    return this.prod !== this.limit;
   }
 }

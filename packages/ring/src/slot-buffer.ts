@@ -4,7 +4,10 @@ import { RingError } from './error.ts';
 import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
+/** From this size on `set` between views made beforehand beats lanes. */
 const PREMADE_FROM_BYTES = 256;
+/** From this size on the call into the native helper of a wasm memory beats lanes. */
+const NATIVE_FROM_BYTES = 64;
 
 /**
  * `slots` places of `slotBytes` each, with every view a copy may want, made once.
@@ -36,6 +39,9 @@ export class SlotBuffer {
   /** Byte offset of the first place in that memory, else in its own buffer. */
   readonly at: number;
   private readonly hasLanes: boolean;
+  private readonly strideLanes: number;
+  /** Slots of fewer lanes than this are copied by lanes, without a further question. */
+  private readonly lanesBelow: number;
 
   /**
    * Make the places in private memory, or in `region` of a shared memory.
@@ -71,6 +77,9 @@ export class SlotBuffer {
     this.memory = shared?.memory;
     this.at = region.byteOffset;
     this.hasLanes = prefersLanes();
+    this.strideLanes = strideBytes >> 3;
+    const limitBytes = this.memory?.helper === undefined ? PREMADE_FROM_BYTES : NATIVE_FROM_BYTES;
+    this.lanesBelow = this.hasLanes ? limitBytes >> 3 : 0;
   }
 
   /** Byte offset of place `slot` in `view`. */
@@ -84,9 +93,20 @@ export class SlotBuffer {
    * @throws RingError `SLOT_BUFFER` if the sizes differ or a place does not exist.
    */
   copyFrom(source: SlotBuffer, from: number, to: number): void {
-    if (source.slotBytes !== this.slotBytes || from >>> 0 >= source.slots || to >>> 0 >= this.slots) {
+    // Written so that NaN is refused too. Signed compares: `>>> 0` here would cost as much as the copy of 8 bytes.
+    if (source.slotBytes !== this.slotBytes || !(from >= 0 && from < source.slots && to >= 0 && to < this.slots)) {
       refuseCopy(source, from, this, to);
     }
+    const lanes = this.strideLanes;
+    if (lanes < this.lanesBelow) {
+      copyLanes(source.lanes, Math.imul(from, lanes), this.lanes, Math.imul(to, lanes), lanes);
+    } else {
+      this.copyLarge(source, from, to);
+    }
+  }
+
+  /** What is not copied by lanes: large slots, slots of one wasm memory, engines without fast lanes. */
+  private copyLarge(source: SlotBuffer, from: number, to: number): void {
     const stride = this.strideBytes;
     const helper = this.memory === source.memory ? this.memory?.helper : undefined;
     if (helper !== undefined) {
@@ -95,7 +115,7 @@ export class SlotBuffer {
       // The casts: both places exist, which the compiler cannot know.
       (this.places[to] as Uint8Array).set(source.places[from] as Uint8Array);
     } else if (this.hasLanes) {
-      const lanes = stride >> 3;
+      const lanes = this.strideLanes;
       copyLanes(source.lanes, from * lanes, this.lanes, to * lanes, lanes);
     } else {
       const words = stride >> 2;
