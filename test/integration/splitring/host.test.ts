@@ -1,0 +1,174 @@
+// A host with real threads: guests end in every way, others do not notice, nothing stays behind.
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { createHost, type Host } from 'splitring';
+
+const faulty = new URL('./faulty.guest.ts', import.meta.url);
+const steady = new URL('./steady.guest.ts', import.meta.url);
+
+async function withHost(work: (host: Host) => Promise<void>): Promise<void> {
+  const host = await createHost({
+    driverDomains: [{ name: 'io', disks: { vol0: { size: '4MiB' } }, bridges: ['lan0'] }],
+  });
+  try {
+    await work(host);
+  } finally {
+    await host.close();
+  }
+}
+
+const guestDisk = [{ name: 'xvda', from: 'vol0' }];
+
+test.serial('in the steady state no message goes over a port, however many operations', async (t) => {
+  await withHost(async (host) => {
+    const guest = await host.createDomain({
+      name: 'steady',
+      program: steady,
+      disks: guestDisk,
+      counters: ['operations'],
+    });
+    while (guest.counters.read('operations') < 100) await sleep(5);
+    const messages = host.controlMessages;
+    const operations = guest.counters.read('operations');
+    while (guest.counters.read('operations') < operations + 1000) await sleep(5);
+    t.is(host.controlMessages - messages, 0);
+    const outcome = await guest.shutdown();
+    t.like(outcome, { ok: true, kind: 'returned', result: 'stopped' });
+  });
+});
+
+const ends: readonly {
+  readonly how: string;
+  readonly kind: string;
+  readonly message: RegExp;
+  readonly code?: string;
+  readonly isDestroyed?: boolean;
+}[] = [
+  { how: 'throw', kind: 'threw', message: /as told/ },
+  { how: 'exit', kind: 'exited', message: /code: 3/ },
+  { how: 'loop', kind: 'killed', message: /destroyed/, isDestroyed: true },
+  { how: 'block', kind: 'killed', message: /destroyed/, isDestroyed: true },
+  { how: 'out-of-memory', kind: 'out-of-memory', message: /memory/ },
+  { how: 'no such disk', kind: 'threw', message: /there is xvda/, code: 'NO_SUCH_DISK' },
+];
+
+test.serial(
+  'a guest may end in any way: it is named, its neighbour goes on, and the host takes all back',
+  async (t) => {
+    await withHost(async (host) => {
+      const neighbour = await host.createDomain({
+        name: 'neighbour',
+        program: steady,
+        disks: guestDisk,
+        counters: ['operations'],
+      });
+      for (const { how, kind, message, code, isDestroyed } of ends) {
+        const guest = await host.createDomain({
+          name: 'faulty',
+          program: faulty,
+          args: how,
+          disks: guestDisk,
+          memory: '64MiB',
+        });
+        if (isDestroyed === true) {
+          await sleep(300);
+          guest.destroy();
+        }
+        const outcome = await guest.exited;
+        t.is(outcome.kind, kind as typeof outcome.kind, how);
+        t.false(outcome.ok);
+        t.regex(outcome.message, message);
+        t.is(outcome.code, code);
+        const before = neighbour.counters.read('operations');
+        while (neighbour.counters.read('operations') < before + 10) await sleep(5);
+      }
+      t.true((await neighbour.shutdown()).ok);
+    });
+  },
+);
+
+test.serial('a guest may use its disk synchronously, returns plain data, and prints to its console', async (t) => {
+  await withHost(async (host) => {
+    const lines: string[] = [];
+    host.onConsole = (domain, line) => lines.push(`${domain}: ${line}`);
+    const sync = await host.createDomain({ name: 'sync', program: faulty, args: 'sync', disks: guestDisk });
+    t.like(await sync.exited, { ok: true, result: 7 });
+    const plain = await host.createDomain({ name: 'plain', program: faulty, args: 'anything else' });
+    t.deepEqual((await plain.exited).result, { args: 'anything else' });
+    t.deepEqual(lines, ['plain: hello from plain']);
+  });
+});
+
+const refused: readonly {
+  readonly name: string;
+  readonly config: object;
+  readonly code: string;
+  readonly message: RegExp;
+}[] = [
+  { name: 'a name with a space', config: { name: 'a b' }, code: 'BAD_CONFIG', message: /name: use 1 to 63/ },
+  { name: 'a word that is not known', config: { disk: [] }, code: 'BAD_CONFIG', message: /disk/ },
+  {
+    name: 'a disk that is not there',
+    config: { disks: [{ name: 'xvda', from: 'vol9' }] },
+    code: 'NO_SUCH_DISK',
+    message: /vol9: there is vol0/,
+  },
+  {
+    name: 'a slice beyond the disk',
+    config: { disks: [{ name: 'xvda', from: 'vol0', slice: { offset: '4MiB', size: '512B' } }] },
+    code: 'BAD_CONFIG',
+    message: /vol0 has 4194304 bytes/,
+  },
+  {
+    name: 'two disks of one name',
+    config: { disks: [...guestDisk, ...guestDisk] },
+    code: 'BAD_CONFIG',
+    message: /two disks are named "xvda"/,
+  },
+  {
+    name: 'a bridge that is not there',
+    config: { nics: [{ bridge: 'lan9' }] },
+    code: 'NO_SUCH_BRIDGE',
+    message: /lan0/,
+  },
+  {
+    name: 'a group address',
+    config: { nics: [{ bridge: 'lan0', mac: '01:00:5e:00:00:01' }] },
+    code: 'BAD_CONFIG',
+    message: /group address/,
+  },
+];
+
+test.serial('createDomain refuses a wrong configuration with a code, before anything is built', async (t) => {
+  await withHost(async (host) => {
+    for (const { name, config, code, message } of refused) {
+      const error = await t.throwsAsync(
+        () => host.createDomain({ name: 'x', program: faulty, ...config }),
+        { code },
+        name,
+      );
+      t.regex(error.message, message);
+    }
+  });
+});
+
+test.serial('a program that cannot be loaded is a guest that ended, not a hang', async (t) => {
+  await withHost(async (host) => {
+    const missing = await host.createDomain({
+      name: 'missing',
+      program: new URL('./missing.guest.ts', import.meta.url),
+    });
+    const outcome = await missing.exited;
+    t.false(outcome.ok);
+    t.is(outcome.code, 'ERR_MODULE_NOT_FOUND');
+    const wrong = await host.createDomain({ name: 'wrong', program: new URL('./host.test.ts', import.meta.url) });
+    t.false((await wrong.exited).ok);
+  });
+});
+
+test.serial('a closed host creates nothing, and closing twice is harmless', async (t) => {
+  const host = await createHost();
+  await host.close();
+  await host.close();
+  await t.throwsAsync(() => host.createDomain({ name: 'late', program: faulty }), { code: 'HOST_CLOSED' });
+});
