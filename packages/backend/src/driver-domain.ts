@@ -3,6 +3,7 @@ import type { BlockDevice } from '@splitring/device';
 import { type DomainKernel, XenbusBackend } from '@splitring/hypervisor';
 import { createBlockBackend } from './block/blkback.ts';
 import { Bridge } from './net/bridge.ts';
+import { createNetBackend } from './net/netback.ts';
 
 /** What a driver domain runs with. */
 export interface DriverDomainOptions {
@@ -32,7 +33,10 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   let isClosed = false;
   for (const device of disks.values()) kernel.add(device);
   for (const bridge of bridges.values()) kernel.add(bridge);
-  const backends = new XenbusBackend(kernel, [createBlockBackend({ disk: (params) => find(disks, params) })]);
+  const backends = new XenbusBackend(kernel, [
+    createBlockBackend({ disk: (params) => find(disks, params) }),
+    createNetBackend({ bridge: (name) => bridges.get(name) }),
+  ]);
   const { store } = kernel;
   store.watch('control/shutdown', () => {
     store.read('control/shutdown', (reply) => {

@@ -4,6 +4,7 @@ import { SplitringError } from 'sharedarraybuffer-ring';
 import { createBlockFrontend } from '../block/blkfront.ts';
 import type { Disk } from '../block/disk.ts';
 import { GuestConsole } from '../console/guest-console.ts';
+import { createNetFrontend } from '../net/netfront.ts';
 import type { Nic } from '../net/nic.ts';
 import type { GuestContext, GuestProgram } from './guest-program.ts';
 import { SleepQueue } from './sleep-queue.ts';
@@ -134,6 +135,7 @@ class GuestRuntime {
         onDisk: (disk) => this.disks.set(disk.name, disk),
         ...(this.options.waitUntil === undefined ? {} : { waitUntil: this.options.waitUntil }),
       }),
+      createNetFrontend({ onNic: (nic) => this.nics.set(Number(nic.id), nic) }),
     ];
   }
 

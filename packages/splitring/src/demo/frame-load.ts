@@ -8,7 +8,7 @@ const HEADER_BYTES = 14;
 const FRAME_BYTES = 1514;
 /** Frames that may be on their way unacknowledged. */
 const WINDOW = 64;
-const KIND = { data: 1, acknowledge: 2, end: 3 } as const;
+const KIND = { data: 1, acknowledge: 2, end: 3, hello: 4 } as const;
 /** Received frames after which an acknowledgement is due even without data to carry it. */
 const ACKNOWLEDGE_EVERY = WINDOW / 4;
 /** How long to wait for the peer's last frames once the load is over. */
@@ -34,6 +34,8 @@ class Conversation {
   received = 0;
   /** How many of ours the peer has told us it received. */
   acknowledged = 0;
+  /** Whether the peer has been heard: before, it may not be on the bridge yet. */
+  hasPeer = false;
   /** How many frames the peer says it sent in all, once it has ended. */
   peerTotal: number | undefined = undefined;
   private toldPeer = 0;
@@ -90,6 +92,7 @@ class Conversation {
     const kind = view.getUint32(HEADER_BYTES);
     const sequence = view.getUint32(HEADER_BYTES + 4);
     this.acknowledged = Math.max(this.acknowledged, view.getUint32(HEADER_BYTES + 8));
+    this.hasPeer = true;
     this.wake();
     if (kind === KIND.end) this.peerTotal = sequence;
     if (kind !== KIND.data) return;
@@ -120,6 +123,10 @@ export async function runFrameLoad(load: Load): Promise<void> {
       talk.wake();
     }
   })();
+  while (!isOver() && !talk.hasPeer) {
+    talk.send(KIND.hello);
+    await talk.news();
+  }
   while (!isOver()) {
     if (talk.hasWindow && talk.send(KIND.data)) continue;
     if (talk.owesAcknowledgement) talk.send(KIND.acknowledge);
