@@ -36,8 +36,11 @@ export function start(file: string, args: readonly string[], timeoutMs = 50_000)
       text[name] += chunk;
     });
   }
-  const ended = once(child, 'close').then(([code, signal]: [number | null, NodeJS.Signals | null]): Ended => {
-    return { code, signal, ...text, lines: text.stdout.split('\n').filter((line) => line !== '') };
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      resolve({ code, signal, ...text, lines: text.stdout.split('\n').filter((line) => line !== '') });
+    });
   });
   const saw = async (wanted: string): Promise<void> => {
     while (!text.stdout.includes(wanted)) {
