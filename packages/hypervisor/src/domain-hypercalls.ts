@@ -4,12 +4,13 @@ import { HypercallError } from './error.ts';
 import { EventDelivery, type PortCounters } from './event/event-delivery.ts';
 import { EventPorts } from './event/event-ports.ts';
 import { DeviceHolds } from './grant/device-holds.ts';
+import { HeldGrants } from './grant/foreign-grants.ts';
 import { GrantCopy } from './grant/grant-copy.ts';
 import { GrantMapper } from './grant/grant-mapper.ts';
-import { GrantPins } from './grant/grant-pins.ts';
 import { GrantTable } from './grant/grant-table.ts';
 import { Maptrack } from './grant/maptrack.ts';
-import type { CopyOp, FrameRun, GntStatus, Hypercalls, MapOp, ShutdownReason, UnmapOp } from './hypercalls.ts';
+import { type MappedRun, RunMapper } from './grant/run-mapper.ts';
+import type { CopyOp, FrameRun, Hypercalls, MapOp, ShutdownReason, UnmapOp } from './hypercalls.ts';
 import {
   DOMID_SELF,
   type DomId,
@@ -26,6 +27,7 @@ import type { Extent } from './memory/extent.ts';
 import { FrameAllocator } from './memory/frame-allocator.ts';
 import {
   DOMAIN_DOORBELL_WORD,
+  DOMAIN_HANDLES_WORD,
   DOMAIN_PAUSE_WORD,
   DOMAIN_SHUTDOWN_WORD,
   type Identity,
@@ -61,6 +63,7 @@ export class DomainHypercalls implements Hypercalls {
   readonly #allocator = new FrameAllocator();
   readonly #table: GrantTable;
   readonly #mapper: GrantMapper;
+  readonly #runs: RunMapper;
   readonly #copier: GrantCopy;
   readonly #ports: EventPorts;
   readonly #events: EventDelivery;
@@ -84,10 +87,22 @@ export class DomainHypercalls implements Hypercalls {
     const grantTables = boot.grantTables.map((buffer) => new Int32Array(buffer));
     this.#table = new GrantTable(grantTables[domid] ?? new Int32Array(0));
     const memory = this.memory;
-    const pins = new GrantPins(tables, self, grantTables, memory);
-    const maptrack = new Maptrack(tables.words, tables.maptrack(domid), tables.handles);
-    this.#mapper = new GrantMapper(tables, self, { pins, maptrack, memory, devices: new DeviceHolds(self, this.#io) });
-    this.#copier = new GrantCopy(tables, self, { pins, maptrack, memory });
+    const parts = {
+      tables,
+      self,
+      memory,
+      held: new HeldGrants(grantTables, self, memory),
+      maptrack: new Maptrack(
+        tables.words,
+        tables.maptrack(domid),
+        tables.handles,
+        tables.domain(domid) + DOMAIN_HANDLES_WORD,
+      ),
+      devices: new DeviceHolds(self, this.#io),
+    };
+    this.#mapper = new GrantMapper(parts);
+    this.#runs = new RunMapper(parts, (ops) => this.#mapper.unmap(ops));
+    this.#copier = new GrantCopy(parts);
     this.#ports = new EventPorts(tables, self, memory);
     this.#events = new EventDelivery(tables, self, memory);
     this.#ports.onOpen = (port) => this.#events.reset(port);
@@ -205,12 +220,8 @@ export class DomainHypercalls implements Hypercalls {
     return this.#mapper.bytes(handle, frames);
   }
 
-  mapRun(
-    dom: DomId,
-    refs: readonly GrantRef[],
-    flags: number,
-  ): { readonly status: GntStatus; readonly handles: readonly GrantHandle[]; readonly run: FrameRun | undefined } {
-    return this.#mapper.mapRun(dom, refs, flags);
+  mapRun(dom: DomId, refs: readonly GrantRef[], flags: number): MappedRun {
+    return this.#runs.map(dom, refs, flags);
   }
 
   allocUnbound(remote: DomId): EvtchnPort {

@@ -129,7 +129,7 @@ export interface Hypercalls {
   mappedBytes(handle: GrantHandle, frames?: number): Uint8Array;
   /**
    * Map grants whose frames are one contiguous run in one step (rings, large buffers).
-   * @returns the handles and one view of it all, or the status of the first refusal with nothing left mapped
+   * @returns the handles to unmap, all of them, to undo it (a run may have a single one), and one view of it all, or the status of the first refusal with nothing left mapped
    */
   mapRun(
     dom: DomId,

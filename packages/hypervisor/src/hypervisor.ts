@@ -2,7 +2,7 @@
 
 import { DomainRecord } from './domain/domain-record.ts';
 import { MemoryBuilder, type MemorySource, separateBuffers } from './domain/memory-builder.ts';
-import { clearRows, clearTouched, closePorts, dropClaims, isUnclaimed, undoMappings } from './domain/reclaim.ts';
+import { clearRows, clearTouched, closePorts, countHolds, undoMappings } from './domain/reclaim.ts';
 import { type DomainUsage, usageOf } from './domain/usage.ts';
 import { DomainHypercalls } from './domain-hypercalls.ts';
 import { HypercallError } from './error.ts';
@@ -183,7 +183,6 @@ export class Hypervisor {
     closePorts(this.#tables, record.identity);
     this.pci.afterFence(domid, record.generation);
     undoMappings(this.#tables, record.identity, this.#grantTables);
-    dropClaims(record.identity, this.#builder.extents.values());
     this.#builder.dropEventPages(record.identity);
     record.disconnect();
     Atomics.store(words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.zombie);
@@ -211,11 +210,12 @@ export class Hypervisor {
 
   /** Release what dead domains leave behind, as soon as no peer holds it any more. */
   reap(): void {
+    this.#builder.releaseUnheld();
     this.#builder.retireLeftovers((peer) => this.#tables.liveIdentity(identityDomid(peer)) !== peer);
     for (const record of this.#records.values()) {
       const row = this.#tables.domain(record.domid);
       if (Atomics.load(this.#tables.words, row + DOMAIN_STATE_WORD) !== DOMAIN_STATE.zombie) continue;
-      if (!isUnclaimed(this.#tables, record.identity) || this.#builder.isClaimed(record.identity)) continue;
+      if (countHolds(this.#tables, record.identity) > 0) continue;
       for (const extent of [...this.#builder.extents.values()]) {
         if (extent.owner === record.identity) this.#builder.retire(extent);
       }

@@ -2,10 +2,11 @@
 import { HypercallError } from '../error.ts';
 import { EXTENT_SHIFT, PAGE_SIZE } from '../ids.ts';
 import { EVENT_PAGE_BYTES, type EventPageGrant } from '../memory/event-page.ts';
-import { type ExtentGrant, PEER_CLAIMS } from '../memory/extent.ts';
+import type { ExtentGrant } from '../memory/extent.ts';
 import { isUnused } from '../memory/frame-allocator.ts';
 import { DOMAIN_LIMIT_WORD, DOMAIN_USED_WORD, type Identity, identityDomid, type Tables } from '../memory/tables.ts';
 import type { DomainRecord } from './domain-record.ts';
+import { countHolds } from './reclaim.ts';
 
 /** Where the memory of extents comes from. */
 export interface MemorySource {
@@ -31,6 +32,7 @@ export class MemoryBuilder {
   readonly #recordOf: (identity: Identity) => DomainRecord | undefined;
   readonly #extents = new Map<number, ExtentGrant>();
   readonly #pages = new Map<string, EventPageGrant>();
+  readonly #limbo: ExtentGrant[] = [];
   #nextExtent = 0;
 
   /** Build over `tables`; `recordOf` finds the domains to hand memory to. */
@@ -108,16 +110,6 @@ export class MemoryBuilder {
     for (const [key, page] of this.#pages) if (page.first === dead || page.second === dead) this.#pages.delete(key);
   }
 
-  /** Whether a peer still holds a frame of `owner` through a grant. */
-  isClaimed(owner: Identity): boolean {
-    for (const extent of this.#extents.values()) {
-      if (extent.owner !== owner) continue;
-      const states = new Int32Array(extent.states);
-      for (let i = 0; i < states.length; i++) if ((Atomics.load(states, i) & PEER_CLAIMS) !== 0) return true;
-    }
-    return false;
-  }
-
   /** Retire what was shared with a domain that `isGone`, once none of it is in use. */
   retireLeftovers(isGone: (identity: Identity) => boolean): void {
     for (const extent of [...this.#extents.values()]) {
@@ -163,7 +155,19 @@ export class MemoryBuilder {
     for (const holder of new Set([extent.owner, extent.peer])) {
       this.#recordOf(holder)?.post({ kind: 'retire-extent', id: extent.id, generation: extent.generation });
     }
-    this.#source.release(extent.buffer, extent.byteOffset, extent.frames * PAGE_SIZE);
+    this.#limbo.push(extent);
+    this.releaseUnheld();
+  }
+
+  /**
+   * Release memory that was taken back. A guest that says a frame is free while a peer maps it keeps it in limbo. The
+   * extent's generation has changed before we look: a mapper that is not seen here sees that, and refuses.
+   */
+  releaseUnheld(): void {
+    for (const extent of this.#limbo.splice(0)) {
+      if (countHolds(this.#tables, extent.owner, extent.id) > 0) this.#limbo.push(extent);
+      else this.#source.release(extent.buffer, extent.byteOffset, extent.frames * PAGE_SIZE);
+    }
   }
 
   /** Twice what the pair got last, so that a busy pair needs few extents. */

@@ -2,12 +2,19 @@
 // of that domain runs any more, so its single-writer words are ours to finish. Every step may be repeated.
 import { closeInTables } from '../event/event-ports.ts';
 import { DOMID_INVALID, PORT, portDomid, portKind, portWord } from '../event/port-word.ts';
-import { GRANT_WORDS, GTF_reading, GTF_writing } from '../grant/grant-entry.ts';
-import { MAPTRACK_GRANTER, MAPTRACK_IN_USE, MAPTRACK_REF, MAPTRACK_STATE } from '../grant/maptrack.ts';
-import { type ExtentGrant, OWNER_CLAIMS, PEER_CLAIMS } from '../memory/extent.ts';
+import { GRANT_WORDS, GTF_reading, GTF_writing, grantDomid } from '../grant/grant-entry.ts';
 import {
-  ACTIVE_WORDS,
+  MAPTRACK_FRAME,
+  MAPTRACK_GRANTER,
+  MAPTRACK_IN_USE,
+  MAPTRACK_REF,
+  MAPTRACK_STATE,
+  runLength,
+} from '../grant/maptrack.ts';
+import { EXTENT_SHIFT } from '../ids.ts';
+import {
   COUNTER_WORDS,
+  DOMAIN_HANDLES_WORD,
   DOMAIN_STATE,
   DOMAIN_STATE_WORD,
   type Identity,
@@ -19,51 +26,56 @@ import {
 /** Undo every mapping of `dead`, finished or not: each is named by a map-track entry. @returns how many entries */
 export function undoMappings(tables: Tables, dead: Identity, grantTables: readonly Int32Array[]): number {
   const { words } = tables;
-  const base = tables.maptrack(identityDomid(dead));
+  const domid = identityDomid(dead);
+  const base = tables.maptrack(domid);
   let undone = 0;
-  for (let i = 0; i < tables.handles; i++) {
+  for (let i = 0; i < handlesOf(tables, domid); i++) {
     const at = base + i * MAPTRACK_WORDS;
     const state = words[at + MAPTRACK_STATE] ?? 0;
-    if (state === 0) continue;
     if ((state & MAPTRACK_IN_USE) !== 0) {
       undone += 1;
-      releaseActive(tables, dead, words[at + MAPTRACK_GRANTER] ?? 0, words[at + MAPTRACK_REF] ?? -1, grantTables);
+      const table = grantTables[identityDomid(words[at + MAPTRACK_GRANTER] ?? 0)];
+      const ref = words[at + MAPTRACK_REF] ?? -1;
+      for (let r = 0; r < runLength(state); r++) clearStatus(domid, table, ref + r);
     }
     words.fill(0, at, at + MAPTRACK_WORDS);
   }
   return undone;
 }
 
-/** Wipe one active entry if `dead` has claimed it. */
-function releaseActive(
-  tables: Tables,
-  dead: Identity,
-  granter: Identity,
-  ref: number,
-  grantTables: readonly Int32Array[],
-): void {
-  const domid = identityDomid(granter);
-  if (ref < 0 || ref >= tables.grants || domid >= tables.limits.domains) return;
-  const entry = tables.active(domid) + ref * ACTIVE_WORDS;
-  const { words } = tables;
-  if (Atomics.load(words, entry) !== dead) return;
-  const table = grantTables[domid];
-  if (table !== undefined) Atomics.and(table, ref * GRANT_WORDS, ~(GTF_reading | GTF_writing));
-  words[entry + 1] = 0;
-  words[entry + 2] = -1;
-  Atomics.store(words, entry, 0); // last: from here on another domain may claim it
+/** Map-track entries of a domain that were ever used. */
+function handlesOf(tables: Tables, domid: number): number {
+  return Math.min(Atomics.load(tables.words, tables.domain(domid) + DOMAIN_HANDLES_WORD), tables.handles);
 }
 
-/** Wipe the claims of `dead` on every frame that it could hold. */
-export function dropClaims(dead: Identity, extents: Iterable<ExtentGrant>): void {
-  for (const extent of extents) {
-    let mask = 0;
-    if (extent.peer === dead) mask |= PEER_CLAIMS;
-    if (extent.owner === dead) mask |= OWNER_CLAIMS;
-    if (mask === 0) continue;
-    const states = new Int32Array(extent.states);
-    for (let i = 0; i < states.length; i++) Atomics.and(states, i, ~mask);
+/** Say in a grant that the dead domain does not hold it; only if it was granted to that one: others may hold theirs. */
+function clearStatus(dead: number, table: Int32Array | undefined, ref: number): void {
+  if (table === undefined || ref < 0 || ref >= table.length / GRANT_WORDS) return;
+  const at = ref * GRANT_WORDS;
+  for (;;) {
+    const seen = Atomics.load(table, at);
+    if (grantDomid(seen) !== dead) return;
+    if (Atomics.compareExchange(table, at, seen, seen & ~(GTF_reading | GTF_writing)) === seen) return;
   }
+}
+
+/** How many grants of `granter` others hold or are about to; with an extent number, only those of frames in it. */
+export function countHolds(tables: Tables, granter: Identity, extent = -1): number {
+  const { words } = tables;
+  let held = 0;
+  for (let domid = 0; domid < tables.limits.domains; domid++) {
+    const base = tables.maptrack(domid);
+    for (let i = 0; i < handlesOf(tables, domid); i++) {
+      const at = base + i * MAPTRACK_WORDS;
+      const state = Atomics.load(words, at + MAPTRACK_STATE);
+      if ((state & MAPTRACK_IN_USE) === 0) continue;
+      if (words[at + MAPTRACK_GRANTER] !== granter) continue;
+      const frame = words[at + MAPTRACK_FRAME] ?? -1;
+      // A run lies in one extent. An entry without a frame is a mapping under way: it may be any.
+      if (extent < 0 || frame < 0 || frame >> EXTENT_SHIFT === extent) held += runLength(state);
+    }
+  }
+  return held;
 }
 
 /** Close every port of `dead`, and let no port anywhere stay reserved for its number. */
@@ -83,22 +95,12 @@ export function closePorts(tables: Tables, dead: Identity): void {
   }
 }
 
-/** Whether no domain has claimed an active entry of `granter`. */
-export function isUnclaimed(tables: Tables, granter: Identity): boolean {
-  const base = tables.active(identityDomid(granter));
-  for (let ref = 0; ref < tables.grants; ref++) {
-    if (Atomics.load(tables.words, base + ref * ACTIVE_WORDS) !== 0) return false;
-  }
-  return true;
-}
-
 /** Make the rows of a domid as good as new, but for its state and generation. */
 export function clearRows(tables: Tables, domid: number): void {
   const { words } = tables;
   words.fill(0, tables.hints(domid), tables.hints(domid) + tables.hintWords);
   clearTouched(words, tables.ports(domid), tables.limits.portsPerDomain);
   clearTouched(words, tables.counters(domid), tables.limits.portsPerDomain * COUNTER_WORDS);
-  clearTouched(words, tables.active(domid), tables.grants * ACTIVE_WORDS);
 }
 
 /** Zero words, writing only where something is: untouched pages stay without real memory behind them. */

@@ -1,10 +1,9 @@
 // Counts what a domain holds, straight from the shared tables: for accounting, `inspect`, and tests that look for leaks.
 import { PORT, portKind } from '../event/port-word.ts';
-import { MAPTRACK_IN_USE, MAPTRACK_STATE } from '../grant/maptrack.ts';
+import { MAPTRACK_IN_USE, MAPTRACK_STATE, runLength } from '../grant/maptrack.ts';
 import type { DomId } from '../ids.ts';
-import { type ExtentGrant, FRAME_ALLOCATED, FRAME_FREEING, OWNER_CLAIMS, PEER_CLAIMS } from '../memory/extent.ts';
+import { type ExtentGrant, FRAME_ALLOCATED, FRAME_FREEING } from '../memory/extent.ts';
 import {
-  ACTIVE_WORDS,
   DOMAIN_LIMIT_WORD,
   DOMAIN_PAUSE_WORD,
   DOMAIN_SHUTDOWN_WORD,
@@ -15,6 +14,7 @@ import {
   type Tables,
 } from '../memory/tables.ts';
 import type { DomainRecord } from './domain-record.ts';
+import { countHolds } from './reclaim.ts';
 
 /** What one domain holds at one moment. */
 export interface DomainUsage {
@@ -36,7 +36,7 @@ export interface DomainUsage {
   readonly boundPorts: number;
   /** Foreign grants that it maps (or is copying). */
   readonly mappings: number;
-  /** Own grants that some domain holds. */
+  /** Mappings (and copies under way) of its own grants, by whomever. */
   readonly heldGrants: number;
   /** Extents that it owns. */
   readonly extents: number;
@@ -48,8 +48,6 @@ export interface DomainUsage {
   readonly allocatedFrames: number;
   /** Frames given back that a grant still keeps in quarantine. */
   readonly quarantinedFrames: number;
-  /** Holds on its frames through grants, by peers and by itself. */
-  readonly claims: number;
 }
 
 const STATES = { [DOMAIN_STATE.live]: 'live', [DOMAIN_STATE.dying]: 'dying' } as const;
@@ -68,24 +66,20 @@ export function usageOf(tables: Tables, record: DomainRecord, extents: Iterable<
     isPaused: Atomics.load(words, row + DOMAIN_PAUSE_WORD) !== 0,
     shutdownReason: shutdown === 0 ? undefined : shutdown - 1,
     ...portsOf(tables, record.domid),
-    mappings: count(
-      words,
-      tables.maptrack(record.domid) + MAPTRACK_STATE,
-      tables.handles,
-      MAPTRACK_WORDS,
-      MAPTRACK_IN_USE,
-    ),
-    heldGrants: count(words, tables.active(record.domid), tables.grants, ACTIVE_WORDS, -1),
+    mappings: mappingsOf(tables, record.domid),
+    heldGrants: countHolds(tables, record.identity),
     limitFrames: words[row + DOMAIN_LIMIT_WORD] ?? 0,
     reservedFrames: words[row + DOMAIN_USED_WORD] ?? 0,
     ...framesOf(record, extents),
   };
 }
 
-/** How many words, `stride` apart, have any bit of `mask`. */
-function count(words: Int32Array, from: number, entries: number, stride: number, mask: number): number {
+function mappingsOf(tables: Tables, domid: number): number {
   let found = 0;
-  for (let i = 0; i < entries; i++) if (((words[from + i * stride] ?? 0) & mask) !== 0) found += 1;
+  for (let i = 0; i < tables.handles; i++) {
+    const state = tables.words[tables.maptrack(domid) + i * MAPTRACK_WORDS + MAPTRACK_STATE] ?? 0;
+    if ((state & MAPTRACK_IN_USE) !== 0) found += runLength(state);
+  }
   return found;
 }
 
@@ -103,20 +97,18 @@ function portsOf(tables: Tables, domid: DomId): { ports: number; boundPorts: num
 function framesOf(
   record: DomainRecord,
   all: Iterable<ExtentGrant>,
-): Pick<DomainUsage, 'extents' | 'allocatedFrames' | 'quarantinedFrames' | 'claims'> {
+): Pick<DomainUsage, 'extents' | 'allocatedFrames' | 'quarantinedFrames'> {
   let extents = 0;
   let allocatedFrames = 0;
   let quarantinedFrames = 0;
-  let claims = 0;
   for (const extent of all) {
     if (extent.owner !== record.identity) continue;
     extents += 1;
     for (const state of new Int32Array(extent.states)) {
-      claims += (state & PEER_CLAIMS) + ((state & OWNER_CLAIMS) >> 14);
       if ((state & FRAME_ALLOCATED) === 0) continue;
       if ((state & FRAME_FREEING) !== 0) quarantinedFrames += 1;
       else allocatedFrames += 1;
     }
   }
-  return { extents, allocatedFrames, quarantinedFrames, claims };
+  return { extents, allocatedFrames, quarantinedFrames };
 }

@@ -30,26 +30,64 @@ export class DeviceHolds {
     return this.#holds.size;
   }
 
-  /** Let devices reach a frame. @returns false if the I/O page tables are full */
-  hold(granter: Identity, frame: FrameNumber, flags: number): boolean {
+  /** Let devices reach frames. @returns false if the I/O page tables are full: nothing has changed then */
+  hold(granter: Identity, first: FrameNumber, frames: number, flags: number): boolean {
     if (granter === this.#self) return true; // its devices reach all of a domain's own frames anyway
-    const before = this.#holds.get(frame) ?? 0;
-    const after = before + ((flags & GNTMAP_readonly) !== 0 ? READER : WRITER);
-    if (rightsOf(after) !== rightsOf(before) && !this.#io.setRights(frame, 1, rightsOf(after))) return false;
-    this.#holds.set(frame, after);
+    const isFresh = this.#isFresh(first, frames);
+    if (isFresh && !this.#io.setRights(first, frames, (flags & GNTMAP_readonly) !== 0 ? 1 : 2)) {
+      this.#io.setRights(first, frames, 0);
+      return false;
+    }
+    for (let i = 0; i < frames; i++) {
+      const frame = (first + i) as FrameNumber; // within the run
+      if (this.#change(frame, (flags & GNTMAP_readonly) !== 0 ? READER : WRITER, isFresh)) continue;
+      this.letGo(granter, first, i, flags);
+      return false;
+    }
     return true;
   }
 
   /** Undo one `hold`. @returns whether rights went down, so that `flush` must be waited for */
-  letGo(granter: Identity, frame: FrameNumber, flags: number): boolean {
+  letGo(granter: Identity, first: FrameNumber, frames: number, flags: number): boolean {
     if (granter === this.#self) return false;
+    let isLowered = false;
+    for (let i = 0; i < frames; i++) {
+      const frame = (first + i) as FrameNumber; // within the run
+      const before = rightsOf(this.#holds.get(frame) ?? 0);
+      this.#change(frame, (flags & GNTMAP_readonly) !== 0 ? -READER : -WRITER, true);
+      const after = rightsOf(this.#holds.get(frame) ?? 0);
+      if (after === before) continue;
+      isLowered = true;
+      if (after !== 0) this.#io.setRights(frame, 1, after);
+    }
+    if (isLowered) this.#clearUnheld(first, frames);
+    return isLowered;
+  }
+
+  #isFresh(first: FrameNumber, frames: number): boolean {
+    for (let i = 0; i < frames; i++) if (this.#holds.has((first + i) as FrameNumber)) return false; // within the run
+    return true;
+  }
+
+  /** Count one mapping more or less. @returns false if rights had to rise and could not */
+  #change(frame: FrameNumber, step: number, isMapped: boolean): boolean {
     const before = this.#holds.get(frame) ?? 0;
-    const after = before - ((flags & GNTMAP_readonly) !== 0 ? READER : WRITER);
+    const after = before + step;
+    if (!isMapped && rightsOf(after) !== rightsOf(before) && !this.#io.setRights(frame, 1, rightsOf(after)))
+      return false;
     if (after > 0) this.#holds.set(frame, after);
     else this.#holds.delete(frame);
-    if (rightsOf(after) === rightsOf(before)) return false;
-    this.#io.setRights(frame, 1, rightsOf(after));
     return true;
+  }
+
+  /** Take all rights from the frames that nothing holds any more, a stretch at a time. */
+  #clearUnheld(first: FrameNumber, frames: number): void {
+    let from = 0;
+    for (let i = 0; i <= frames; i++) {
+      if (i < frames && !this.#holds.has((first + i) as FrameNumber)) continue; // within the run
+      if (i > from) this.#io.setRights((first + from) as FrameNumber, i - from, 0);
+      from = i + 1;
+    }
   }
 
   /** Wait until lowered rights are in force. @returns whether that was confirmed */

@@ -2,33 +2,23 @@
 import type { CopyOp, CopySide } from '../hypercalls.ts';
 import { GNTMAP_host_map, GNTMAP_readonly, GNTST, type GntStatus } from '../hypercalls.ts';
 import { DOMID_SELF, EXTENT_SHIFT, type FrameNumber, PAGE_SIZE } from '../ids.ts';
-import type { DomainMemory } from '../memory/domain-memory.ts';
 import { FRAME_ALLOCATED } from '../memory/extent.ts';
-import type { Identity, Tables } from '../memory/tables.ts';
-import type { GrantPins } from './grant-pins.ts';
-import type { Maptrack } from './maptrack.ts';
+import type { Identity } from '../memory/tables.ts';
+import type { MappingParts } from './grant-mapper.ts';
 
 const INDEX_MASK = (1 << EXTENT_SHIFT) - 1;
 
 /** Copies for one domain. */
 export class GrantCopy {
-  private readonly tables: Tables;
-  private readonly self: Identity;
-  private readonly pins: GrantPins;
-  private readonly maptrack: Maptrack;
-  private readonly memory: DomainMemory;
+  private readonly parts: MappingParts;
   /** Out of `take`: the page, and what `drop` needs. */
   private page: Uint8Array | undefined;
   private granter: Identity = 0;
   private track = -1;
 
-  /** Copy for `self`. */
-  constructor(tables: Tables, self: Identity, parts: { pins: GrantPins; maptrack: Maptrack; memory: DomainMemory }) {
-    this.tables = tables;
-    this.self = self;
-    this.pins = parts.pins;
-    this.maptrack = parts.maptrack;
-    this.memory = parts.memory;
+  /** Copy with `parts`. */
+  constructor(parts: MappingParts) {
+    this.parts = parts;
   }
 
   /** Do each copy; every element gets its own status. */
@@ -63,27 +53,29 @@ export class GrantCopy {
   private take(side: CopySide, flags: number): GntStatus {
     this.track = -1;
     if ('frame' in side) return this.takeFrame(side.frame);
-    const granter = side.dom === DOMID_SELF ? this.self : this.tables.liveIdentity(side.dom);
+    const { tables, self, held, maptrack, memory } = this.parts;
+    const granter = side.dom === DOMID_SELF ? self : tables.liveIdentity(side.dom);
     if (granter === 0) return GNTST.bad_domain;
-    const track = this.maptrack.reserve(granter, side.ref);
+    const track = maptrack.reserve(granter, side.ref, 1);
     if (track < 0) return GNTST.no_space;
-    const status = this.pins.pin(granter, side.ref, flags);
+    const grants = held.of(granter);
+    const status = grants.pin(side.ref, flags);
     if (status !== GNTST.okay) {
-      this.maptrack.release(track);
+      maptrack.release(track);
       return status;
     }
     this.granter = granter;
     this.track = track;
-    this.page = this.memory.pageBytes(this.pins.frame as FrameNumber); // pinned: it is ours to see
+    this.page = memory.pageBytes(grants.frameOf(side.ref) as FrameNumber); // pinned: it is ours to see
     return GNTST.okay;
   }
 
   /** A frame side is only for frames of our own. */
   private takeFrame(frame: FrameNumber): GntStatus {
-    const extent = frame >= 0 ? this.memory.extentOf(frame) : undefined;
+    const extent = frame >= 0 ? this.parts.memory.extentOf(frame) : undefined;
     const index = frame & INDEX_MASK;
     if (extent === undefined || index >= extent.grant.frames) return GNTST.bad_page;
-    if (extent.grant.owner !== this.self) return GNTST.permission_denied;
+    if (extent.grant.owner !== this.parts.self) return GNTST.permission_denied;
     if ((Atomics.load(extent.states, index) & FRAME_ALLOCATED) === 0) return GNTST.bad_page;
     this.page = extent.page(index);
     return GNTST.okay;
@@ -91,8 +83,10 @@ export class GrantCopy {
 
   private drop(side: CopySide, granter: Identity, track: number, flags: number): void {
     if (track < 0 || 'frame' in side) return;
-    this.pins.unpin(granter, side.ref, flags);
-    this.maptrack.release(track);
+    const grants = this.parts.held.of(granter);
+    grants.unpin(side.ref, flags);
+    this.parts.maptrack.release(track);
+    grants.letGo();
   }
 }
 

@@ -72,9 +72,9 @@ export class DomainMemory {
     return { first, frames, bytes: extent.run(index, frames) };
   }
 
-  /** Our last hold on a dead domain may just have gone: its remains can be cleared away. */
-  granterMayBeGone(): void {
-    this.tell({ kind: 'released' });
+  /** Our last hold on `granter` has just gone: if it is dead, its remains can be cleared away. */
+  granterMayBeGone(granter: Identity): void {
+    if (this.#tables.liveIdentity(identityDomid(granter)) !== granter) this.tell({ kind: 'released' });
   }
 
   /** Have `listener` called with the number of every extent that is taken back: drop all views of it. */

@@ -1,30 +1,16 @@
 // An extent: whole frames of memory that exactly two domains may hold, and the state of each frame.
 //
-// The frame words lie in a buffer of their own, apart from the memory that guests write. Per frame:
-//   bits  0…13  claims: active grant entries through which the *peer* holds the frame        [peer]
-//   bits 14…27  claims by the *owner* itself (grants to oneself)                             [owner]
-//   bit  28     allocated                                                                    [owner]
-//   bit  29     freeing: given back, but claimed or granted; nothing new may claim it        [owner]
-//   bit  30     dirty: holds old data, to be zeroed before it is handed out again            [owner]
-// Each word changes by compare-exchange or by one atomic add, so a kill leaves no half of a change. The peer's
-// half is wiped as a whole after the peer's fence.
+// The frame words lie in a buffer of their own, apart from the memory that guests write; only the owner changes them.
+// Who holds a frame through a grant is written in the map-track tables, nowhere else.
 import { EXTENT_SHIFT, type FrameNumber, PAGE_SHIFT, PAGE_SIZE } from '../ids.ts';
 import type { Identity } from './tables.ts';
 
-/** One claim by the peer. */
-export const PEER_CLAIM = 1;
-/** All claims by the peer. */
-export const PEER_CLAIMS = 0x3fff;
-/** One claim by the owner. */
-export const OWNER_CLAIM = 1 << 14;
-/** All claims by the owner. */
-export const OWNER_CLAIMS = 0x3fff << 14;
 /** The frame is handed out. */
-export const FRAME_ALLOCATED = 1 << 28;
-/** The frame was given back while it was claimed or granted. */
-export const FRAME_FREEING = 1 << 29;
-/** The frame holds old data. */
-export const FRAME_DIRTY = 1 << 30;
+export const FRAME_ALLOCATED = 1;
+/** The frame was given back while it was granted: quarantine. Nothing new may map it. */
+export const FRAME_FREEING = 2;
+/** The frame holds old data, to be zeroed before it is handed out again. */
+export const FRAME_DIRTY = 4;
 
 /** What a thread needs to use an extent: plain data. */
 export interface ExtentGrant {
@@ -82,23 +68,5 @@ export class Extent {
   /** A fresh view of `frames` frames from `index` on. */
   run(index: number, frames: number): Uint8Array {
     return new Uint8Array(this.grant.buffer, this.grant.byteOffset + (index << PAGE_SHIFT), frames * PAGE_SIZE);
-  }
-
-  /**
-   * Hold a frame for one active grant entry. `claim` is PEER_CLAIM or OWNER_CLAIM, by who we are.
-   * @returns false if the frame is not allocated, is being freed, or is claimed too often
-   */
-  claim(index: number, claim: number): boolean {
-    const mask = claim === PEER_CLAIM ? PEER_CLAIMS : OWNER_CLAIMS;
-    for (;;) {
-      const seen = Atomics.load(this.states, index);
-      if ((seen & (FRAME_ALLOCATED | FRAME_FREEING)) !== FRAME_ALLOCATED || (seen & mask) === mask) return false;
-      if (Atomics.compareExchange(this.states, index, seen, seen + claim) === seen) return true;
-    }
-  }
-
-  /** Let go of one claim. */
-  release(index: number, claim: number): void {
-    Atomics.sub(this.states, index, claim);
   }
 }

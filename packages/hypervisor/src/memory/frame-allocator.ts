@@ -1,6 +1,6 @@
 // Hands out the frames that one domain owns. Runs on the owner's thread; the frame words are the only lasting state.
 import { EXTENT_SHIFT, type FrameNumber } from '../ids.ts';
-import { type Extent, FRAME_ALLOCATED, FRAME_DIRTY, FRAME_FREEING, OWNER_CLAIMS, PEER_CLAIMS } from './extent.ts';
+import { type Extent, FRAME_ALLOCATED, FRAME_DIRTY, FRAME_FREEING } from './extent.ts';
 import { identityDomid, type Tables } from './tables.ts';
 
 /** Whether none of an extent's frames is handed out or in quarantine. */
@@ -41,7 +41,7 @@ export class FrameAllocator {
     for (const extent of this.#own.splice(at, 1)) this.#next.delete(extent);
   }
 
-  /** Frames in quarantine: given back, but still granted or mapped. */
+  /** Frames in quarantine: given back, but still granted. */
   get quarantined(): number {
     return this.#quarantine.size;
   }
@@ -57,7 +57,7 @@ export class FrameAllocator {
     return undefined;
   }
 
-  /** Give frames back. Those still granted or mapped go into quarantine. */
+  /** Give frames back. Those still granted go into quarantine: a peer may hold them, or come to. */
   free(extent: Extent, index: number, frames: number): void {
     for (let at = index; at < index + frames; at++) {
       const state = Atomics.or(extent.states, at, FRAME_FREEING | FRAME_DIRTY);
@@ -102,12 +102,9 @@ export class FrameAllocator {
     }
   }
 
-  /** Free a frame that nobody holds any more. @returns whether it is free now */
+  /** Free a frame once no grant of it is left: an ended grant is one that nobody holds. @returns whether it is free now */
   #settle(extent: Extent, index: number): boolean {
     if (this.#grants.has(extent.frame(index))) return false;
-    const state = Atomics.load(extent.states, index);
-    if ((state & (PEER_CLAIMS | OWNER_CLAIMS)) !== 0) return false;
-    // Freeing admits no new claim, so a word without claims can only be changed by us.
     Atomics.store(extent.states, index, FRAME_DIRTY);
     return true;
   }

@@ -5,7 +5,6 @@
 //   hints       domains/32 words              anybody who raises an event: "look at what domain n raised"
 //   ports       portsPerDomain × 1 word       its domain; the other end by compare-exchange
 //   counters    portsPerDomain × 4 words      its domain
-//   active      grants × 4 words              the domain that the entry is claimed by
 //   maptrack    handles × 4 words             its domain; hypervisor after the fence
 //   extents     4 words each, machine-wide    hypervisor
 //
@@ -28,6 +27,8 @@ export const DOMAIN_REPLY_WORD = 4;
 export const DOMAIN_LIMIT_WORD = 5;
 /** Word of a domain row: frames in extents that it owns. [hypervisor] */
 export const DOMAIN_USED_WORD = 6;
+/** Word of a domain row: map-track entries ever used. [the domain] */
+export const DOMAIN_HANDLES_WORD = 7;
 /** Word of a domain row, on a cache line of its own: the doorbell. [anybody, by Atomics.add] */
 export const DOMAIN_DOORBELL_WORD = 16;
 /** Word of a domain row: non-zero while its thread runs and will look at the doorbell by itself. [the domain] */
@@ -47,8 +48,6 @@ export const DOMAIN_STATE = {
 
 /** Words of one port's counters: raised by us, coalesced, delivered to us, spurious. */
 export const COUNTER_WORDS = 4;
-/** Words of one active grant entry: owner identity, pins, frame, spare. */
-export const ACTIVE_WORDS = 4;
 /** Words of one map-track entry: granter identity, grant reference, state, frame. */
 export const MAPTRACK_WORDS = 4;
 /** Words of one extent row: owner identity, peer identity, frames, generation. */
@@ -82,7 +81,6 @@ export class Tables {
   readonly #hints: number;
   readonly #ports: number;
   readonly #counters: number;
-  readonly #active: number;
   readonly #maptrack: number;
   readonly #extents: number;
 
@@ -96,8 +94,7 @@ export class Tables {
     this.#hints = n * DOMAIN_WORDS;
     this.#ports = this.#hints + n * this.hintWords;
     this.#counters = this.#ports + n * limits.portsPerDomain;
-    this.#active = this.#counters + n * limits.portsPerDomain * COUNTER_WORDS;
-    this.#maptrack = this.#active + n * this.grants * ACTIVE_WORDS;
+    this.#maptrack = this.#counters + n * limits.portsPerDomain * COUNTER_WORDS;
     this.#extents = this.#maptrack + n * this.handles * MAPTRACK_WORDS;
     const words = this.#extents + limits.extents * EXTENT_WORDS;
     this.words = new Int32Array(buffer ?? new SharedArrayBuffer(words * 4), 0, words);
@@ -118,10 +115,6 @@ export class Tables {
   /** First counter word of a domain's port 0. */
   counters(domid: number): number {
     return this.#counters + domid * this.limits.portsPerDomain * COUNTER_WORDS;
-  }
-  /** First word of active entry 0 of a granting domain. */
-  active(domid: number): number {
-    return this.#active + domid * this.grants * ACTIVE_WORDS;
   }
   /** First word of map-track entry 0 of a domain. */
   maptrack(domid: number): number {
