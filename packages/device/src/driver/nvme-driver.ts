@@ -98,11 +98,11 @@ export class NvmeDriver implements Stepped {
   poll(): boolean {
     if (this.state === 'closed' || this.state === 'failed') return false;
     let didWork = this.admin?.poll() ?? false;
+    if (didWork || this.state === 'starting' || this.waitUntilMs !== Number.POSITIVE_INFINITY) this.advance();
     for (const pair of this.pairs) {
       if (pair.isArmed) this.disarm(pair);
-      didWork = pair.queue.reap() || didWork;
+      if (pair.queue.reap()) didWork = true;
     }
-    if (this.state === 'starting' || didWork || this.waitUntilMs !== Number.POSITIVE_INFINITY) this.advance();
     return didWork;
   }
 

@@ -27,8 +27,8 @@ const CLASS_NVME = 0x01_08_02;
 const BAR_BYTES = 16_384;
 const MDTS = 8;
 const CAP_TIMEOUT_500MS = 20;
-/** Commands fetched from one queue before the next has its turn. */
-const BURST = 32;
+/** Commands fetched from one queue in a poll: few, so that completions are passed on while the device works. */
+const BURST = 8;
 
 /**
  * An NVMe controller with one or more namespaces. Stepped by the thread that made it; media and their caches outlive it.
@@ -188,6 +188,7 @@ export class NvmeController implements DeviceModel {
   private serve(sq: SubmissionQueue): boolean {
     const isAdmin = sq.id === 0;
     let served = 0;
+    sq.begin();
     while (sq.head !== sq.tail && served < BURST && !sq.cq.isFull && !this.queues.hasLate && !sq.isDeleted) {
       const words = sq.fetch();
       if (words === undefined) {
@@ -197,7 +198,8 @@ export class NvmeController implements DeviceModel {
       const { at } = sq;
       const commandId = (words[at] as number) >>> 16; // at lies inside the page
       const status = isAdmin ? this.admin.execute(words, at, sq) : this.io.execute(words, at, sq);
-      if (status !== PENDING) this.queues.complete(sq, commandId, status, 0);
+      // The loop has seen room in the completion queue; an admin command may have deleted its own queue meanwhile.
+      if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) this.queues.isFatal = true;
       served++;
     }
     this.commands += served;

@@ -5,13 +5,15 @@ import { CQE_WORDS, SQE_WORDS } from './nvme-registers.ts';
 
 const PAGE_WORDS = 1024;
 
-/** Memory of a physically contiguous queue; translated anew in every use, viewed once per frame. */
+/** Memory of a physically contiguous queue: translated once per poll and page, viewed once per frame. */
 class QueueMemory {
   private readonly master: BusMaster;
   private readonly firstPage: number;
   private readonly frames: Int32Array;
   private readonly views: (Int32Array | undefined)[];
   private epoch: number;
+  private current = -1;
+  private currentWords: Int32Array | undefined = undefined;
 
   constructor(master: BusMaster, firstPage: number, pages: number) {
     this.master = master;
@@ -21,8 +23,14 @@ class QueueMemory {
     this.views = new Array<Int32Array | undefined>(pages).fill(undefined);
   }
 
+  /** A poll begins: translations from before it count no more. */
+  begin(): void {
+    this.current = -1;
+  }
+
   /** The words of page `index`, or undefined after a fault. */
   page(index: number, isWrite: boolean): Int32Array | undefined {
+    if (index === this.current) return this.currentWords;
     const frame = this.master.translate(this.firstPage + index, isWrite);
     if (frame === -1) return undefined;
     if (this.epoch !== this.master.viewEpoch) {
@@ -34,7 +42,9 @@ class QueueMemory {
       this.views[index] = new Int32Array(bytes.buffer, bytes.byteOffset, PAGE_WORDS);
       this.frames[index] = frame;
     }
-    return this.views[index];
+    this.current = index;
+    this.currentWords = this.views[index];
+    return this.currentWords;
   }
 }
 
@@ -60,6 +70,7 @@ export class CompletionQueue {
   /** Next entry to write. */
   tail = 0;
   private phase = 1;
+  private readonly isDriverRemote: boolean;
   private readonly memory: QueueMemory;
 
   /** A queue at bus page `firstPage`. */
@@ -77,7 +88,13 @@ export class CompletionQueue {
     this.entries = of.entries;
     this.vector = of.vector;
     this.isInterrupting = of.isInterrupting;
+    this.isDriverRemote = master.isDriverRemote;
     this.memory = new QueueMemory(master, of.firstPage, Math.ceil(of.entries / (1 << CQE_SHIFT)));
+  }
+
+  /** A poll begins. */
+  begin(): void {
+    this.memory.begin();
   }
 
   /** Whether no entry is free. */
@@ -87,8 +104,8 @@ export class CompletionQueue {
   }
 
   /**
-   * Write one entry; the caller has seen that the queue is not full. The word with the phase bit is stored last and
-   * atomically: a driver on another thread may be looking.
+   * Write one entry; the caller has seen that the queue is not full. The word with the phase bit is stored last, and
+   * atomically if a driver on another thread may be looking.
    * @returns false if the entry could not be written (IOMMU fault): the controller is dead then
    */
   post(sqId: number, sqHead: number, commandId: number, status: number, result: number): boolean {
@@ -98,7 +115,9 @@ export class CompletionQueue {
     words[at] = result;
     words[at + 1] = 0;
     words[at + 2] = (sqId << 16) | sqHead;
-    Atomics.store(words, at + 3, (status << 17) | (this.phase << 16) | commandId);
+    const last = (status << 17) | (this.phase << 16) | commandId;
+    if (this.isDriverRemote) Atomics.store(words, at + 3, last);
+    else words[at + 3] = last;
     if (++this.tail === this.entries) {
       this.tail = 0;
       this.phase ^= 1;
@@ -135,6 +154,12 @@ export class SubmissionQueue {
     this.entries = of.entries;
     this.cq = of.cq;
     this.memory = new QueueMemory(master, of.firstPage, Math.ceil(of.entries / (1 << SQE_SHIFT)));
+  }
+
+  /** A poll begins. */
+  begin(): void {
+    this.memory.begin();
+    this.cq.begin();
   }
 
   /** Take the next entry: it starts at word `at` of what is returned; undefined after a fault. */

@@ -18,6 +18,7 @@ export class PrpTransfer {
   private readonly runFrame = new Int32Array(MAX_PAGES);
   private readonly runPages = new Int32Array(MAX_PAGES);
   private runs = 0;
+  private firstFrame = 0 as FrameNumber; // set by load()
   private firstOffset = 0;
   private lengthBytes = 0;
   private readonly views: Uint8Array[] = [];
@@ -42,11 +43,15 @@ export class PrpTransfer {
     const low = words[at + 6] as number; // at + 15 lies inside the page: entries are aligned
     const high = words[at + 7] as number; // as above
     if (this.epoch !== this.master.viewEpoch) this.forgetViews();
-    this.runs = 0;
     this.lengthBytes = lengthBytes;
     this.firstOffset = low & OFFSET_MASK;
     if ((low & 3) !== 0) return STATUS.invalidPrpOffset;
-    if (!this.add(low, high, isDeviceWrite)) return STATUS.dataTransferError;
+    const frame = this.master.translate(busPageOf(low, high), isDeviceWrite);
+    if (frame === -1) return STATUS.dataTransferError;
+    this.firstFrame = frame;
+    this.runs = 1;
+    this.runFrame[0] = frame;
+    this.runPages[0] = 1;
     const left = lengthBytes - (PAGE_SIZE - this.firstOffset);
     if (left <= 0) return STATUS.success;
     const low2 = words[at + 8] as number; // as above
@@ -59,7 +64,7 @@ export class PrpTransfer {
   /** Move from the medium to memory. */
   readFrom(medium: Medium, positionBytes: number): MediumStatus {
     if (this.runs > 1) return medium.readVector(positionBytes, this.gather());
-    const frame = this.runFrame[0] as FrameNumber; // load() succeeded: there is a first run
+    const frame = this.firstFrame;
     const extent = this.master.extentBytes(frame);
     return medium.read(positionBytes, extent, extentOffset(frame) + this.firstOffset, this.lengthBytes);
   }
@@ -67,7 +72,7 @@ export class PrpTransfer {
   /** Move from memory to the medium. */
   writeTo(medium: Medium, positionBytes: number): MediumStatus {
     if (this.runs > 1) return medium.writeVector(positionBytes, this.gather());
-    const frame = this.runFrame[0] as FrameNumber; // as above
+    const frame = this.firstFrame;
     const extent = this.master.extentBytes(frame);
     return medium.write(positionBytes, extent, extentOffset(frame) + this.firstOffset, this.lengthBytes);
   }
@@ -131,9 +136,7 @@ export class PrpTransfer {
   }
 
   private add(low: number, high: number, isDeviceWrite: boolean): boolean {
-    // Past 42 bits of address nothing can be mapped; the IOMMU records the fault.
-    const busPage = high >>> 10 === 0 ? (high << 20) | (low >>> 12) : 0x4000_0000;
-    const frame = this.master.translate(busPage, isDeviceWrite);
+    const frame = this.master.translate(busPageOf(low, high), isDeviceWrite);
     if (frame === -1) return false;
     const last = this.runs - 1;
     if (last >= 0) {
@@ -175,8 +178,7 @@ export class PrpTransfer {
   }
 
   private listPage(low: number, high: number): Int32Array | undefined {
-    const busPage = high >>> 10 === 0 ? (high << 20) | (low >>> 12) : 0x4000_0000;
-    const frame = this.master.translate(busPage, false);
+    const frame = this.master.translate(busPageOf(low, high), false);
     if (frame === -1) return undefined;
     if (frame !== this.listFrame || this.listWords === undefined) {
       const bytes = this.master.pageBytes(frame);
@@ -185,4 +187,9 @@ export class PrpTransfer {
     }
     return this.listWords;
   }
+}
+
+/** Past 42 bits of address nothing can be mapped: the IOMMU records the fault. */
+function busPageOf(low: number, high: number): number {
+  return high >>> 10 === 0 ? (high << 20) | (low >>> 12) : 0x4000_0000;
 }

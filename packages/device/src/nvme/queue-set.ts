@@ -125,6 +125,7 @@ export class QueueSet {
   /** Complete a command; kept for later when its completion queue is full. */
   complete(sq: SubmissionQueue, commandId: number, status: number, result: number): void {
     if (sq.isDeleted) return;
+    sq.cq.begin();
     if (sq.cq.isFull) this.late.push({ sq, commandId, status, result });
     else if (!sq.cq.post(sq.id, sq.head, commandId, status, result)) this.isFatal = true;
   }
@@ -145,8 +146,10 @@ export class QueueSet {
 
   /** Raise one interrupt for each completion queue that got entries. */
   interrupt(): void {
-    for (const cq of this.cqs) {
-      if (cq?.needsInterrupt !== true) continue;
+    const { active } = this;
+    for (let i = 0; i < active.length; i++) {
+      const { cq } = active[i] as SubmissionQueue; // i < length
+      if (!cq.needsInterrupt) continue;
       cq.needsInterrupt = false;
       if (cq.isInterrupting) this.master.interrupt(cq.vector);
     }

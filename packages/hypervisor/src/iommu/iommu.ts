@@ -20,7 +20,7 @@ import {
 
 const CONTEXT_PRESENT = 1;
 const SPACE_SHIFT = 8;
-const IOTLB_ENTRIES = 512;
+const IOTLB_ENTRIES = 1024;
 const IOTLB_MASK = IOTLB_ENTRIES - 1;
 const IOTLB_WORDS = 4;
 const UNKNOWN_SPACE = -1;

@@ -45,6 +45,8 @@ export interface BusMaster {
    * @returns the machine frame, or −1 after recording a fault
    */
   translate(busPage: number, isWrite: boolean): FrameNumber | -1;
+  /** Whether the driver runs on another thread than the model: what it polls must be stored atomically then. */
+  readonly isDriverRemote: boolean;
   /** Changes whenever views from before must not be used any more: an extent was retired and its number may come back. */
   readonly viewEpoch: number;
   /** The memory behind a frame that `translate` returned, as a cached 4096-byte view. */

@@ -84,7 +84,7 @@ export class PciBus implements Stepped {
     if (this.slots.some((slot) => slot.routingId === id)) {
       throw refusal('EEXIST', 'plug a model into', id, 'it has a model');
     }
-    const master = new SlotMaster(this.iommu, this.iommu.requester(id), this.views);
+    const master = new SlotMaster(row, this.iommu, this.iommu.requester(id), this.views);
     const model = create(master);
     this.slots.push(new Slot({ id, row, model, master, remap: this.remap, barBase: this.barBase(), ...this.options }));
     return model;
@@ -226,10 +226,12 @@ class SlotMaster implements BusMaster {
   readonly iommu: Iommu;
   msix: Msix | undefined = undefined;
   isEnabled = false;
+  private readonly row: FunctionRow;
   private readonly requester: Requester;
   private readonly views: DmaViews;
 
-  constructor(iommu: Iommu, requester: Requester, views: DmaViews) {
+  constructor(row: FunctionRow, iommu: Iommu, requester: Requester, views: DmaViews) {
+    this.row = row;
     this.iommu = iommu;
     this.requester = requester;
     this.views = views;
@@ -245,6 +247,10 @@ class SlotMaster implements BusMaster {
 
   get viewEpoch(): number {
     return this.views.epoch;
+  }
+
+  get isDriverRemote(): boolean {
+    return Atomics.load(this.row.words, ROW.owner) !== Atomics.load(this.row.words, ROW.stepper);
   }
 
   pageBytes(frame: FrameNumber): Uint8Array {
