@@ -8,11 +8,19 @@ export {
 } from './block-device.ts';
 export { type NamespaceInfo, NvmeDisk } from './driver/nvme-disk.ts';
 export { NvmeDriver, type NvmeDriverOptions } from './driver/nvme-driver.ts';
+export {
+  type Fault,
+  type FaultKind,
+  type FaultOperation,
+  FaultPlan,
+  type FaultRule,
+} from './media/fault-plan.ts';
 export { ImageFile, type ImageFileOptions } from './media/image-file.ts';
 export { holdImage, type ImageHold } from './media/image-hold.ts';
 export { MEDIUM_STATUS, type Medium, type MediumStatus } from './media/medium.ts';
 export { MediumError } from './media/medium-error.ts';
 export { MemoryMedium, type MemoryMediumOptions } from './media/memory-medium.ts';
+export { createWriteCache, WriteCache } from './media/write-cache.ts';
 export { addChecksum, foldChecksum, internetChecksum } from './net/internet-checksum.ts';
 export { fillChecksum, hasGoodChecksums, pseudoHeaderSum, segmentTcp } from './net/offload.ts';
 export {
@@ -26,5 +34,6 @@ export {
   write16,
   write32,
 } from './net/packet-headers.ts';
+export type { DiskTimingOptions } from './nvme/disk-timing.ts';
 export { Namespace } from './nvme/namespace.ts';
 export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';

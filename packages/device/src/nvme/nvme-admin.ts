@@ -19,23 +19,30 @@ const LOG_CHANGED_NAMESPACES = 0x04;
 /** Asynchronous event: type 2 (notice), information 0 (namespace attribute changed), log page 04h. Figure 149 */
 const EVENT_NAMESPACE_CHANGED = 2 | (LOG_CHANGED_NAMESPACES << 16);
 
+/** What an admin queue tells about its controller, and what it can make it do. */
+export interface AdminOptions {
+  /** Serial number. */
+  readonly serial: string;
+  /** I/O queue pairs offered. */
+  readonly pairs: number;
+  /** Maximum data transfer size, as a power of two of pages. */
+  readonly mdts: number;
+  /** Abort a command that has not been carried out. @returns whether it was found */
+  readonly abort: (sq: SubmissionQueue, commandId: number) => boolean;
+}
+
 /** Executes admin commands of one controller. */
 export class NvmeAdmin {
   private readonly io: NvmeIo;
   private readonly queues: QueueSet;
   private readonly namespaces: readonly Namespace[];
-  private readonly of: { readonly serial: string; readonly pairs: number; readonly mdts: number };
+  private readonly of: AdminOptions;
   private readonly features = new Map<number, number>();
   private asyncEvents: { readonly sq: SubmissionQueue; readonly commandId: number }[] = [];
   private readonly changed = new Set<number>();
 
-  /** @param of serial number, I/O queue pairs offered, maximum data transfer size */
-  constructor(
-    io: NvmeIo,
-    queues: QueueSet,
-    namespaces: readonly Namespace[],
-    of: { readonly serial: string; readonly pairs: number; readonly mdts: number },
-  ) {
+  /** Serve the admin queue of a controller. */
+  constructor(io: NvmeIo, queues: QueueSet, namespaces: readonly Namespace[], of: AdminOptions) {
     this.io = io;
     this.queues = queues;
     this.namespaces = namespaces;
@@ -171,7 +178,7 @@ export class NvmeAdmin {
   /** Abort one command if it has not been carried out; bit 0 of the result tells that it was not aborted. §5.1 */
   private abort(cdw10: number, sq: SubmissionQueue, commandId: number): number {
     const target = this.queues.sq(cdw10 & 0xffff);
-    const isAborted = target !== undefined && this.io.abort(target, cdw10 >>> 16);
+    const isAborted = target !== undefined && this.of.abort(target, cdw10 >>> 16);
     return this.result(sq, commandId, isAborted ? 0 : 1);
   }
 

@@ -1,7 +1,10 @@
 // hot path: bench/block
 // An NVMe controller at its registers. NVM Express base specification 1.4 §3.1 (registers), §7.6 (initialization, reset).
-import type { BusMaster, DeviceModel } from '@splitring/hypervisor';
+import type { BusMaster, Clock, DeviceModel } from '@splitring/hypervisor';
+import type { FaultPlan } from '../media/fault-plan.ts';
 import type { Medium } from '../media/medium.ts';
+import { DelayedCommands } from './delayed-commands.ts';
+import { DiskTiming, type DiskTimingOptions } from './disk-timing.ts';
 import { VENDOR_ID } from './identify.ts';
 import { Namespace } from './namespace.ts';
 import { NvmeAdmin } from './nvme-admin.ts';
@@ -20,6 +23,12 @@ export interface NvmeOptions {
   readonly queuePairs?: number;
   /** Entries per queue, 2 … 4096; default 1024. */
   readonly queueEntries?: number;
+  /** Latency and bandwidth of the media; default as fast as they are. Needs `clock`. */
+  readonly timing?: DiskTimingOptions;
+  /** Faults on command; none by default. Needs `clock`. */
+  readonly faults?: FaultPlan;
+  /** Time, for `timing` and `faults`. */
+  readonly clock?: Clock;
 }
 
 const DEVICE_ID = 0x0010;
@@ -48,6 +57,7 @@ export class NvmeController implements DeviceModel {
   private readonly queues: QueueSet;
   private readonly io: NvmeIo;
   private readonly admin: NvmeAdmin;
+  private readonly delayed: DelayedCommands | undefined;
   private readonly maxEntries: number;
   private cc = 0;
   private csts = 0;
@@ -71,8 +81,14 @@ export class NvmeController implements DeviceModel {
     };
     this.queues = new QueueSet(master, { pairs, entries: this.maxEntries, vectors: pairs + 1 });
     this.io = new NvmeIo(master, this.namespaces, this.queues);
+    this.delayed = this.makeDelayed(options);
     const serial = options.serial ?? 'SPLITRING0';
-    this.admin = new NvmeAdmin(this.io, this.queues, this.namespaces, { serial, pairs, mdts: MDTS });
+    this.admin = new NvmeAdmin(this.io, this.queues, this.namespaces, {
+      serial,
+      pairs,
+      mdts: MDTS,
+      abort: (sq, commandId) => (this.delayed?.abort(sq, commandId) ?? false) || this.io.abort(sq, commandId),
+    });
   }
 
   /** Read a register of BAR 0. */
@@ -135,6 +151,7 @@ export class NvmeController implements DeviceModel {
       const sq = active[i] as SubmissionQueue; // i < length
       if (sq.head !== sq.tail) didWork = this.serve(sq) || didWork;
     }
+    if (this.delayed !== undefined) didWork = this.delayed.poll() || didWork;
     didWork = this.io.poll() || didWork;
     if (didWork) this.queues.interrupt();
     return didWork;
@@ -142,7 +159,7 @@ export class NvmeController implements DeviceModel {
 
   /** Whether commands are under way. */
   isBusy(): boolean {
-    return this.io.isBusy;
+    return this.io.isBusy || (this.delayed?.count ?? 0) > 0;
   }
 
   /** Whether a flush waits for the event loop. */
@@ -152,7 +169,7 @@ export class NvmeController implements DeviceModel {
 
   /** Clock time of the next timed work. */
   deadlineMs(): number {
-    return Number.POSITIVE_INFINITY;
+    return this.delayed?.deadlineMs() ?? Number.POSITIVE_INFINITY;
   }
 
   /** Function level reset: registers at defaults, commands in flight dropped; media and their caches stay. */
@@ -185,6 +202,14 @@ export class NvmeController implements DeviceModel {
     return (this.csts & CSTS.ready) !== 0 && !this.queues.isFatal;
   }
 
+  private makeDelayed(options: NvmeOptions): DelayedCommands | undefined {
+    const { clock, faults } = options;
+    if (options.timing === undefined && faults === undefined) return undefined;
+    if (clock === undefined) throw new RangeError('Cannot make an NVMe controller: timing and faults need a clock');
+    const timing = options.timing === undefined ? undefined : new DiskTiming(options.timing);
+    return new DelayedCommands(this.io, this.queues, this.namespaces, { clock, timing, faults });
+  }
+
   private serve(sq: SubmissionQueue): boolean {
     const isAdmin = sq.id === 0;
     let served = 0;
@@ -197,7 +222,11 @@ export class NvmeController implements DeviceModel {
       }
       const { at } = sq;
       const commandId = (words[at] as number) >>> 16; // at lies inside the page
-      const status = isAdmin ? this.admin.execute(words, at, sq) : this.io.execute(words, at, sq);
+      const status = isAdmin
+        ? this.admin.execute(words, at, sq)
+        : this.delayed === undefined
+          ? this.io.execute(words, at, sq)
+          : this.delayed.execute(words, at, sq);
       // The loop has seen room in the completion queue; an admin command may have deleted its own queue meanwhile.
       if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) this.queues.isFatal = true;
       served++;
@@ -247,6 +276,7 @@ export class NvmeController implements DeviceModel {
   private resetQueues(): void {
     this.queues.reset();
     this.io.reset();
+    this.delayed?.reset();
     this.admin.reset();
   }
 }

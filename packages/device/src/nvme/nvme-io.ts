@@ -1,8 +1,10 @@
 // hot path: bench/block
 // The NVM command set: read, write, flush, write zeroes, dataset management. NVM Express base specification 1.4 §6.
 import type { BusMaster } from '@splitring/hypervisor';
+import type { Fault } from '../media/fault-plan.ts';
+import { FaultyMedium } from '../media/faulty-medium.ts';
 import { MEDIUM_STATUS, type MediumStatus } from '../media/medium.ts';
-import { type Namespace, nvmeStatus } from './namespace.ts';
+import { Namespace, nvmeStatus } from './namespace.ts';
 import type { SubmissionQueue } from './nvme-queues.ts';
 import { DSM_DEALLOCATE, FORCE_UNIT_ACCESS, NSID_ALL, NVM, STATUS } from './nvme-registers.ts';
 import { MAX_TRANSFER_BYTES, PrpTransfer } from './prp-transfer.ts';
@@ -79,16 +81,18 @@ export class NvmeIo {
 
   /**
    * Execute the entry at `words[at]`; each word is read once: the driver may be hostile and on another thread.
+   * @param fault what goes wrong with its data, if anything
    * @returns a status, or PENDING
    */
-  execute(words: Int32Array, at: number, sq: SubmissionQueue): number {
+  execute(words: Int32Array, at: number, sq: SubmissionQueue, fault?: Fault): number {
     const command = words[at] as number; // at + SQE_WORDS − 1 lies inside the page
     const opcode = command & 0xff;
     if ((command & 0xff00) !== 0) return STATUS.invalidField; // fused operations and SGLs are not offered
     const nsid = (words[at + 1] as number) >>> 0; // as above
-    if (opcode === NVM.flush) return this.flush(nsid, command >>> 16, sq);
-    const namespace = this.namespaces[nsid - 1];
-    if (namespace === undefined) return STATUS.invalidNamespace;
+    if (opcode === NVM.flush) return this.flush(nsid, command >>> 16, sq, fault);
+    const known = this.namespaces[nsid - 1];
+    if (known === undefined) return STATUS.invalidNamespace;
+    const namespace = fault === undefined ? known : new Namespace(nsid, new FaultyMedium(known.medium, fault));
     if (opcode === NVM.read) return this.read(words, at, namespace);
     if (opcode === NVM.write) return this.write(words, at, namespace, command >>> 16, sq);
     if (opcode === NVM.writeZeroes) return this.writeZeroes(words, at, namespace, command >>> 16, sq);
@@ -155,7 +159,8 @@ export class NvmeIo {
     return PENDING;
   }
 
-  private flush(nsid: number, commandId: number, sq: SubmissionQueue): number {
+  private flush(nsid: number, commandId: number, sq: SubmissionQueue, fault: Fault | undefined): number {
+    if (fault?.rule.kind === 'lost') return STATUS.success;
     if (nsid !== NSID_ALL) {
       const namespace = this.namespaces[nsid - 1];
       if (namespace === undefined) return STATUS.invalidNamespace;
@@ -247,7 +252,8 @@ export class NvmeIo {
   }
 }
 
-function startBlock(words: Int32Array, at: number): number {
+/** The starting block of a command (dwords 10 and 11); Infinity where it is no safe integer. */
+export function startBlock(words: Int32Array, at: number): number {
   const low = (words[at + 10] as number) >>> 0; // inside the entry
   const high = (words[at + 11] as number) >>> 0; // as above
   return high < MAX_BLOCKS_HIGH ? low + high * 2 ** 32 : Number.POSITIVE_INFINITY;
