@@ -135,13 +135,28 @@ export class ImageFile implements Medium {
         const length = Math.min(ZERO_CHUNK_BYTES, lengthBytes - done);
         const there = readSync(this.fd, this.scratch, 0, length, positionBytes + done);
         if (there !== length) return MEDIUM_STATUS.outOfRange;
-        if (isZero(this.scratch, length)) continue;
-        if (writeSync(this.fd, zeroes, 0, length, positionBytes + done) !== length) return MEDIUM_STATUS.outOfSpace;
+        if (!this.zeroPages(this.scratch, length, positionBytes + done)) return MEDIUM_STATUS.outOfSpace;
       }
       return MEDIUM_STATUS.okay;
     } catch (error) {
       return statusOf(error);
     }
+  }
+
+  /** Overwrite the runs of pages in `bytes`, read from `positionBytes`, that are not zero. @returns false if full */
+  private zeroPages(bytes: Uint8Array, lengthBytes: number, positionBytes: number): boolean {
+    let start = -1;
+    for (let at = 0; at <= lengthBytes; at += PHYSICAL_BLOCK_BYTES) {
+      const isDirty = at < lengthBytes && !isZero(bytes, at, Math.min(PHYSICAL_BLOCK_BYTES, lengthBytes - at));
+      if (isDirty && start < 0) start = at;
+      if (isDirty || start < 0) continue;
+      const length = Math.min(at, lengthBytes) - start;
+      if (writeSync(this.fd, zeroes, 0, length, positionBytes + start) !== length) return false;
+      start = -1;
+    }
+    return (
+      start < 0 || writeSync(this.fd, zeroes, 0, lengthBytes - start, positionBytes + start) === lengthBytes - start
+    );
   }
 
   /** fdatasync off-thread. */
@@ -167,8 +182,8 @@ function total(views: readonly Uint8Array[]): number {
   return bytes;
 }
 
-function isZero(bytes: Uint8Array, lengthBytes: number): boolean {
-  const words = new Int32Array(bytes.buffer, bytes.byteOffset, lengthBytes >>> 2);
+function isZero(bytes: Uint8Array, offset: number, lengthBytes: number): boolean {
+  const words = new Int32Array(bytes.buffer, bytes.byteOffset + offset, lengthBytes >>> 2);
   for (const word of words) if (word !== 0) return false;
   return true;
 }
