@@ -7,6 +7,7 @@ export {
   type DiskRequestOptions,
   type DiskWriteOptions,
 } from './block/disk.ts';
+export { DiskQueue } from './block/disk-queue.ts';
 export type { GuestBlockDevice } from './block/guest-block-device.ts';
 export { PagePool } from './block/page-pool.ts';
 export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest-program.ts';

@@ -15,7 +15,7 @@ export class BlkfrontShadow {
   private readonly wireOp: Uint8Array;
   private readonly op: Uint8Array;
   private readonly isForced: Uint8Array;
-  private readonly cookie: Float64Array;
+  private readonly cookie: Int32Array;
   private readonly order: Int32Array;
   private readonly startSector: Float64Array;
   private readonly sectors: Float64Array;
@@ -34,7 +34,7 @@ export class BlkfrontShadow {
     this.wireOp = new Uint8Array(ids);
     this.op = new Uint8Array(ids);
     this.isForced = new Uint8Array(ids);
-    this.cookie = new Float64Array(ids);
+    this.cookie = new Int32Array(ids);
     this.order = new Int32Array(ids);
     this.startSector = new Float64Array(ids);
     this.sectors = new Float64Array(ids);

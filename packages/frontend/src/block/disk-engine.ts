@@ -6,6 +6,7 @@ import { SECTOR_BYTES, SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
 import type { BlockErrorCode } from './block-error.ts';
 import { CommandTable } from './command-table.ts';
 import { type DiskOperation, OperationList } from './disk-operation.ts';
+import { DiskQueue, QUEUE_COOKIES } from './disk-queue.ts';
 import type { GuestBlockDevice } from './guest-block-device.ts';
 import { OverlapFilter } from './overlap-filter.ts';
 import type { PagePool } from './page-pool.ts';
@@ -31,6 +32,7 @@ export class DiskEngine implements Stepped {
   private readonly command: BlockCommand;
   private sequence = 0;
   private hasStaged = false;
+  private queue: DiskQueue | undefined;
 
   constructor(device: GuestBlockDevice, pool: PagePool, clock: Clock) {
     this.device = device;
@@ -57,6 +59,12 @@ export class DiskEngine implements Stepped {
   /** Operations that wait for room, for memory, or for an overlapping one. */
   get waitingCount(): number {
     return this.waiting.length;
+  }
+
+  /** The queue of this disk for those who need no comfort; the same one each time. */
+  openQueue(): DiskQueue {
+    this.queue ??= new DiskQueue(this.device, this.pool);
+    return this.queue;
   }
 
   /** Take in an operation; `poll` moves it. */
@@ -188,6 +196,10 @@ export class DiskEngine implements Stepped {
   }
 
   private completed(cookie: number, status: BlockStatus): void {
+    if (cookie >= QUEUE_COOKIES) {
+      this.queue?.onComplete(cookie - QUEUE_COOKIES, status);
+      return;
+    }
     const { commands } = this;
     const operation = commands.operationOf(cookie);
     if (operation === undefined) return; // a native device may complete what was given up at a reset
