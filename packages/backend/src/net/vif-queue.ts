@@ -1,6 +1,6 @@
 // hot path: bench net
 // One queue pair of a guest's card in the back end: takes packets off the transmit ring and hands them to the bridge.
-import type { Clock, Hypercalls } from '@splitring/hypervisor';
+import type { Clock, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
 import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
@@ -61,6 +61,7 @@ export class VifQueue {
   private rest: (typeof REST)[keyof typeof REST];
   private restUntilMs: number;
   private staged: number;
+  private needsNotify: boolean;
   private breach: ProtocolError | undefined;
 
   /** Attach to the rings. @throws RingError if a region cannot be a ring */
@@ -84,6 +85,7 @@ export class VifQueue {
     this.rest = REST.not;
     this.restUntilMs = Number.POSITIVE_INFINITY;
     this.staged = 0;
+    this.needsNotify = false;
     this.breach = undefined;
   }
 
@@ -130,10 +132,18 @@ export class VifQueue {
     return done;
   }
 
-  /** Publish answers of both halves; one notification at most for each. */
+  /** Publish answers of both halves, and raise the events that are due: one, if the halves share a channel. */
   flush(): void {
-    this.rx.flush();
     if (this.staged > 0) this.publish();
+    const { txPort, rxPort } = this.wiring;
+    const isRxDue = this.rx.flush();
+    if (isRxDue) {
+      this.rx.notified();
+      this.raise(rxPort);
+    }
+    if (!this.needsNotify) return;
+    this.needsNotify = false;
+    if (!isRxDue || txPort !== rxPort) this.raise(txPort);
   }
 
   /** Ask to be told of new work in both halves. @returns true if some is there */
@@ -288,9 +298,12 @@ export class VifQueue {
 
   private publish(): void {
     this.staged = 0;
-    if (!this.ring.pushResponses()) return;
+    if (this.ring.pushResponses()) this.needsNotify = true;
+  }
+
+  private raise(port: EvtchnPort): void {
     this.counters.notifications += 1;
-    this.home.hypercalls.notify(this.wiring.txPort);
+    this.home.hypercalls.notify(port);
   }
 
   private stage(id: number, status: number): void {

@@ -31,9 +31,7 @@ const MAX_RX_SLOTS = 17;
 export class VifRx {
   /** The guest's receive ring. */
   readonly ring: BackRing;
-  private readonly hypercalls: Hypercalls;
   private readonly counters: VifCounters;
-  private readonly wiring: VifQueueWiring;
   private readonly pages: MappedPages;
   private readonly targets: (MappedPage | undefined)[];
   private readonly targetIds: Int32Array;
@@ -41,13 +39,12 @@ export class VifRx {
   private readonly backlog: RxBacklog;
   private available: number;
   private staged: number;
+  private needsNotify: boolean;
   private wantedSlots: number;
 
   /** Attach to the ring in `region`. @throws RingError if it cannot be one */
   constructor(hypercalls: Hypercalls, wiring: VifQueueWiring, region: Uint8Array, counters: VifCounters) {
-    this.hypercalls = hypercalls;
     this.counters = counters;
-    this.wiring = wiring;
     this.ring = new BackRing(region, NETIF_RX_SLOT_BYTES, { name: `${wiring.name} rx` });
     this.pages = new MappedPages(hypercalls, wiring.guest, { isReadonly: false, maxKept: wiring.maxKeptPages });
     this.targets = new Array(MAX_RX_SLOTS).fill(undefined);
@@ -56,6 +53,7 @@ export class VifRx {
     this.backlog = new RxBacklog();
     this.available = 0;
     this.staged = 0;
+    this.needsNotify = false;
     this.wantedSlots = 0;
   }
 
@@ -130,14 +128,21 @@ export class VifRx {
     return VERDICT.taken;
   }
 
-  /** Publish what was delivered; one notification at most. */
-  flush(): void {
-    if (this.staged === 0) return;
-    this.staged = 0;
-    if (this.ring.pushResponses()) {
-      this.counters.notifications += 1;
-      this.hypercalls.notify(this.wiring.rxPort);
+  /**
+   * Publish what was delivered. The event that the guest may need is only noted: it costs microseconds, so one is raised
+   * at the end of the turn. @returns whether one is due
+   */
+  flush(): boolean {
+    if (this.staged > 0) {
+      this.staged = 0;
+      if (this.ring.pushResponses()) this.needsNotify = true;
     }
+    return this.needsNotify;
+  }
+
+  /** The event that was due has been raised. */
+  notified(): void {
+    this.needsNotify = false;
   }
 
   /** If a frame waits for buffers, ask to be told when enough are posted. @returns true if they already are */

@@ -26,12 +26,14 @@ export class RxFrame {
   /** Segment size (MSS) in bytes of a large frame, otherwise 0. */
   gsoSizeBytes = 0;
   private readonly pool: Uint8Array;
+  private readonly view: DataView;
   private readonly starts = new Int32Array(MAX_RX_FRAGMENTS);
   private readonly lengths = new Int32Array(MAX_RX_FRAGMENTS);
 
   /** `pool` is the memory of all receive pages. */
   constructor(pool: Uint8Array) {
     this.pool = pool;
+    this.view = new DataView(pool.buffer, pool.byteOffset, pool.byteLength);
   }
 
   /** Begin a new frame. */
@@ -55,6 +57,14 @@ export class RxFrame {
     this.starts[this.fragments] = start;
     this.lengths[this.fragments] = lengthBytes;
     this.fragments += 1;
+  }
+
+  /** Read the big-endian 32-bit number at byte `offset` of the first piece. @throws RangeError outside of it */
+  uint32At(offset: number): number {
+    if (!(offset >= 0 && offset + 4 <= (this.fragments === 0 ? 0 : (this.lengths[0] as number)))) {
+      throw new RangeError(`Cannot read 4 bytes at ${offset}: not in the first fragment`);
+    }
+    return this.view.getUint32((this.starts[0] as number) + offset); // there is a fragment
   }
 
   /** Piece `index` as a view of the receive buffer, without copying. */

@@ -1,0 +1,127 @@
+// How many frames a second go from guest to guest, at what cost, and how late does one arrive?
+import type { Bar, CaseSpec, SubjectSpec, Suite } from '../harness/contract.ts';
+import type { NetParams } from './params.ts';
+
+const BASE: NetParams = {
+  bytes: 1514,
+  guests: 2,
+  traffic: 'pairs',
+  driverSpins: 2000,
+  memory: 'separate',
+  flooders: 0,
+};
+/** Full frames a second on 10 Gigabit Ethernet, preamble and gap counted: nanoseconds of one. */
+const LINE_RATE_NS = 1e9 / 812_743;
+
+function subject(
+  name: string,
+  file: string,
+  params: NetParams,
+  baselines: readonly string[],
+  isPeer = false,
+): SubjectSpec {
+  const run = { module: new URL(`./subjects/${file}.js`, import.meta.url).href, params };
+  return { name, run, baselines, isPeer };
+}
+
+const METRICS = { 'cpu-driver': 'ns', 'cpu-guests': 'ns', notifications: 'events', unfairness: 'share of the time' };
+const PEERS = ['postMessage', 'postMessage-32', 'copies'];
+
+function streamCase(name: string, title: string, bytes: number): CaseSpec {
+  const params = { ...BASE, bytes };
+  return {
+    name,
+    title,
+    unit: 'frames/s',
+    metrics: METRICS,
+    group: 'stream',
+    x: bytes,
+    trialMs: 100,
+    subjects: [
+      subject('split', 'split', params, PEERS),
+      subject('postMessage', 'post-message', { ...params, batch: 1 }, [], true),
+      subject('postMessage-32', 'post-message', { ...params, batch: 32 }, [], true),
+      subject('copies', 'copy-chain', params, [], true),
+    ],
+  };
+}
+
+/** Many guests: pairs, and everybody sending to the next, beside one pair of the same round. */
+function crowdCase(name: string, title: string, guests: number, traffic: 'pairs' | 'ring'): CaseSpec {
+  return {
+    name,
+    title,
+    unit: 'frames/s',
+    metrics: METRICS,
+    group: 'crowd',
+    x: name,
+    trialMs: 200,
+    subjects: [
+      subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
+      subject('one-pair', 'split', BASE, [], true),
+    ],
+  };
+}
+
+function latencyCase(name: string, title: string, driverSpins: number): CaseSpec {
+  const params: NetParams = { ...BASE, traffic: 'echo', driverSpins };
+  return {
+    name,
+    title,
+    unit: 'ns',
+    metrics: { p99: 'ns' },
+    group: 'latency',
+    x: name,
+    trialMs: 60,
+    subjects: [
+      subject('split', 'split', params, ['postMessage-2-hops']),
+      subject('postMessage-2-hops', 'post-message-hops', params, [], true),
+    ],
+  };
+}
+
+function cases(): CaseSpec[] {
+  return [
+    streamCase('stream-1514', 'One pair, frames of 1514 B', 1514),
+    streamCase('stream-64', 'One pair, frames of 64 B', 64),
+    streamCase('stream-65226', 'One pair, large TCP frames of 64 KiB', 65_226),
+    crowdCase('pairs-4', 'Four pairs at once', 8, 'pairs'),
+    crowdCase('guests-16', '16 guests, each sends to the next', 16, 'ring'),
+    latencyCase('latency-spin', 'One way through the bridge, the driver domain spins', 20_000),
+    latencyCase('latency-block', 'One way through the bridge, everybody sleeps', 0),
+  ];
+}
+
+function faster(caseName: string, baseline: string, must: number, aim: number): Bar {
+  const text = `split is at least ${must}× ${baseline}`;
+  return { case: caseName, subject: 'split', baseline, must, aim, text };
+}
+
+/** What the network promises, extents separate per peer. */
+const bars: readonly Bar[] = [
+  faster('stream-1514', 'postMessage', 7, 11),
+  faster('stream-1514', 'postMessage-32', 4.5, 7),
+  faster('stream-1514', 'copies', 0.55, 0.8),
+  {
+    case: 'stream-1514',
+    subject: 'split',
+    must: LINE_RATE_NS / 2,
+    aim: LINE_RATE_NS / 3,
+    text: 'twice the full frames that 10 Gigabit Ethernet carries (ns per frame)',
+  },
+  faster('stream-64', 'postMessage', 10, 20),
+  faster('stream-64', 'postMessage-32', 5, 8),
+  faster('stream-65226', 'copies', 0.55, 0.8),
+  faster('guests-16', 'one-pair', 0.22, 0.45),
+  faster('latency-spin', 'postMessage-2-hops', 2, 3),
+  faster('latency-block', 'postMessage-2-hops', 1, 1.2),
+];
+
+/** The network suite. */
+export const netSuite: Suite = {
+  name: 'net',
+  title: 'Network: frames from guest to guest',
+  axes: { stream: 'frame size (bytes)', crowd: 'guests', latency: 'who spins' },
+  cases,
+  bars,
+};
