@@ -20,16 +20,17 @@ const WIDTHS = {
 
 /** A DataView whose every get and set is one reported access. */
 export class WatchedDataView {
-  readonly buffer: ArrayBufferLike;
-  readonly byteOffset: number;
-  readonly byteLength: number;
-  readonly real: DataView;
+  declare readonly buffer: ArrayBufferLike;
+  declare readonly byteOffset: number;
+  declare readonly byteLength: number;
+  declare readonly real: DataView;
 
   constructor(real: DataView) {
-    this.buffer = real.buffer;
-    this.byteOffset = real.byteOffset;
-    this.byteLength = real.byteLength;
-    this.real = real;
+    // Defined, not assigned: DataView.prototype has getters of these names, which know real views only.
+    const { buffer, byteOffset, byteLength } = real;
+    for (const [name, value] of Object.entries({ real, buffer, byteOffset, byteLength })) {
+      Object.defineProperty(this, name, { value });
+    }
   }
 }
 
