@@ -180,7 +180,8 @@ export class StoreModel {
     for (const [path, node] of this.nodes) {
       const was = before.get(path);
       const isTheSame = childrenOf(path, before) === childrenOf(path, this.nodes);
-      if (was && isTheSame && !transaction.written.has(path)) this.nodes.set(path, { ...node, generation: was.generation });
+      if (was && isTheSame && !transaction.written.has(path))
+        this.nodes.set(path, { ...node, generation: was.generation });
     }
     return 'ok';
   }

@@ -77,6 +77,7 @@ export function inTransaction(
 class Answers {
   private expected = 1;
   private error: string | undefined;
+  private next: (() => void) | undefined;
   private readonly done: (error?: string) => void;
 
   constructor(done: (error?: string) => void) {
@@ -89,15 +90,30 @@ class Answers {
     return (reply) => this.settle(reply.ok ? undefined : reply.error);
   };
 
-  /** No more operations. */
+  /** No more operations: report when all have been answered. */
   end(): void {
+    this.settle(undefined);
+  }
+
+  /** Once all so far have been answered, queue more with `next`, and report when those have. */
+  afterwards(next: () => void): void {
+    this.next = next;
     this.settle(undefined);
   }
 
   private settle(error: string | undefined): void {
     this.error ??= error;
     this.expected -= 1;
-    if (this.expected === 0) this.done(this.error);
+    if (this.expected > 0) return;
+    const { next } = this;
+    this.next = undefined;
+    if (!next || this.error !== undefined) {
+      this.done(this.error);
+      return;
+    }
+    this.expected = 1;
+    next();
+    this.settle(undefined);
   }
 }
 
@@ -136,18 +152,48 @@ export function prepareDomain(store: XenstoreClient, domid: DomId, name: string,
   );
 }
 
-/** Remove what `prepareDomain` and attachments wrote for a domain that is gone; the server has purged the rest. */
+/**
+ * Remove what was written for a domain that is gone: its home, and the back directories of its devices in whatever
+ * driver domains served them. The server has purged the rest.
+ */
 export function forgetDomain(store: XenstoreClient, domid: DomId, then: StoreCallback<void>): void {
+  const own = `/libxl/${domid}`;
   inTransaction(
     store,
     (transaction, done) => {
       const answers = new Answers(done);
-      transaction.remove(domainPath(domid), answers.take());
-      transaction.remove(`/libxl/${domid}`, answers.take());
-      answers.end();
+      eachBelow(transaction, answers, `${own}/device`, 2, (device) => {
+        const removed = answers.take();
+        transaction.read(below(device, 'backend'), (back) => {
+          if (back.ok) transaction.remove(back.value, () => {}); // purged already if its domain is gone, too
+          removed({ ok: true, value: undefined });
+        });
+      });
+      answers.afterwards(() => {
+        transaction.remove(domainPath(domid), answers.take());
+        transaction.remove(own, answers.take());
+      });
     },
     then,
   );
+}
+
+/** Visit the nodes `levels` below `path`; what is not there has nothing below it. */
+function eachBelow(
+  transaction: XenstoreTransaction,
+  answers: Answers,
+  path: string,
+  levels: number,
+  visit: (path: string) => void,
+): void {
+  const listed = answers.take();
+  transaction.directory(path, (reply) => {
+    for (const name of reply.ok ? reply.value : []) {
+      if (levels === 1) visit(below(path, name));
+      else eachBelow(transaction, answers, below(path, name), levels - 1, visit);
+    }
+    listed({ ok: true, value: undefined });
+  });
 }
 
 /**
@@ -179,6 +225,8 @@ function writeAttachment(
     const attachment = Number(last.ok ? last.value : 0) + 1;
     const answers = new Answers(done);
     const { front, back } = device;
+    transaction.remove(paths.front, () => {}); // what was left there had permissions of its own
+    transaction.remove(paths.back, () => {});
     transaction.write(counter, String(attachment), answers.take());
     writeDirectory(transaction, answers, paths.own, ['n0'], {
       frontend: paths.front,
