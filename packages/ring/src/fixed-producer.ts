@@ -86,10 +86,7 @@ export class FixedProducer extends FixedRingEnd {
 
   /** Make everything sent so far visible now. Shared words: writes `prod` [PRODUCER]. */
   flush(): void {
-    const staged = (this.prod - this.published) | 0;
-    if (staged === 0) return;
-    if (staged < this.batch >> 1) this.eager = 1; // the end of a burst, not the beat of a stream
-    this.publish();
+    if (this.published !== this.prod) this.publish();
   }
 
   private publish(): void {
@@ -116,7 +113,8 @@ export class FixedProducer extends FixedRingEnd {
       this.eager = Math.min(this.eager << 1, this.batch);
       this.publish();
     } else {
-      this.checkAt = (next + Math.min(this.eager, this.batch - staged)) | 0;
+      // Too early, or the consumer is busy: then the rest of the batch is only some ten nanoseconds a message away.
+      this.checkAt = (this.published + (staged < this.eager ? this.eager : this.batch)) | 0;
     }
   }
 

@@ -4,10 +4,8 @@ import { RingError } from './error.ts';
 import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
-/** From this size on `set` between views made beforehand beats lanes. */
+/** From this size on lanes are beaten by `set` between views made beforehand, and by the native helper of a wasm memory. */
 const PREMADE_FROM_BYTES = 256;
-/** From this size on the call into the native helper of a wasm memory beats lanes. */
-const NATIVE_FROM_BYTES = 64;
 
 /**
  * `slots` places of `slotBytes` each, with every view a copy may want, made once.
@@ -38,7 +36,6 @@ export class SlotBuffer {
   readonly memory: SharedMemory | undefined;
   /** Byte offset of the first place in that memory, else in its own buffer. */
   readonly at: number;
-  private readonly hasLanes: boolean;
   private readonly strideLanes: number;
   /** Slots of fewer lanes than this are copied by lanes, without a further question. */
   private readonly lanesBelow: number;
@@ -76,10 +73,9 @@ export class SlotBuffer {
         : Array.from({ length: slots }, (_, i) => this.bytes.subarray(i * strideBytes, i * strideBytes + slotBytes));
     this.memory = shared?.memory;
     this.at = region.byteOffset;
-    this.hasLanes = prefersLanes();
+
     this.strideLanes = strideBytes >> 3;
-    const limitBytes = this.memory?.helper === undefined ? PREMADE_FROM_BYTES : NATIVE_FROM_BYTES;
-    this.lanesBelow = this.hasLanes ? limitBytes >> 3 : 0;
+    this.lanesBelow = prefersLanes() ? PREMADE_FROM_BYTES >> 3 : 0;
   }
 
   /** Byte offset of place `slot` in `view`. */
@@ -105,7 +101,7 @@ export class SlotBuffer {
     }
   }
 
-  /** What is not copied by lanes: large slots, slots of one wasm memory, engines without fast lanes. */
+  /** What is not copied by lanes: large slots, and all slots on engines without fast lanes. */
   private copyLarge(source: SlotBuffer, from: number, to: number): void {
     const stride = this.strideBytes;
     const helper = this.memory === source.memory ? this.memory?.helper : undefined;
@@ -114,9 +110,6 @@ export class SlotBuffer {
     } else if (this.slotBytes >= PREMADE_FROM_BYTES) {
       // The casts: both places exist, which the compiler cannot know.
       (this.places[to] as Uint8Array).set(source.places[from] as Uint8Array);
-    } else if (this.hasLanes) {
-      const lanes = this.strideLanes;
-      copyLanes(source.lanes, from * lanes, this.lanes, to * lanes, lanes);
     } else {
       const words = stride >> 2;
       copyWords(source.words, from * words, this.words, to * words, words);
