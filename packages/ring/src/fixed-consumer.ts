@@ -2,7 +2,7 @@
 // hot path: bench cases oneway-8 to oneway-16384
 import { FixedRingEnd, type FixedRingEndOptions, type FixedRingHandle } from './fixed-ring.ts';
 import { distance } from './ring-layout.ts';
-import type { SlotBuffer } from './slot-buffer.ts';
+import { refuseCopy, type SlotBuffer } from './slot-buffer.ts';
 
 /**
  * The reading end of a fixed ring.
@@ -38,7 +38,10 @@ export class FixedConsumer extends FixedRingEnd {
   tryReceive(into: SlotBuffer, slot: number): boolean {
     const index = this.cons;
     if (index === this.prodSeen && !this.findMessages()) return false;
-    into.copyFrom(this.ring, index & this.mask, slot);
+    const place = index & this.mask;
+    if (into.slotBytes !== this.slotBytes || !(slot >= 0 && slot < into.slots))
+      refuseCopy(this.ring, place, into, slot);
+    into.copyPlace(this.ring, place, slot);
     this.consumeOne(index);
     return true;
   }
@@ -71,11 +74,17 @@ export class FixedConsumer extends FixedRingEnd {
     this.releaseAt = (this.cons + this.batch) | 0;
   }
 
-  /** Look how far the producer is; an empty ring gives every place back. `false`: empty, or broken. */
+  /** Look whether the producer moved. Short, because a receiver that polls calls it all the time. */
   private findMessages(): boolean {
+    // A hint, as in the producer. Places not yet given back must not wait behind it.
+    if (this.prodWord[0] === this.prodSeen && this.released === this.cons) return false;
+    return this.loadMessages();
+  }
+
+  /** Look how far the producer is; an empty ring gives every place back. `false`: empty, or broken. */
+  private loadMessages(): boolean {
     if (this.broken !== undefined) return false;
     if (this.released !== this.cons) this.giveBack(); // the producer may wait for just these
-    if (this.prodWord[0] === this.prodSeen) return false; // a hint, as in the producer
     const prod = Atomics.load(this.prodWord, 0);
     if (distance(prod, this.cons) > this.slots) {
       this.breakRing('prod', prod, this.cons);

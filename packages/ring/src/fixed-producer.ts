@@ -2,7 +2,7 @@
 // hot path: bench cases oneway-8 to oneway-16384
 import { FixedRingEnd, type FixedRingEndOptions, type FixedRingHandle } from './fixed-ring.ts';
 import { distance } from './ring-layout.ts';
-import type { SlotBuffer } from './slot-buffer.ts';
+import { refuseCopy, type SlotBuffer } from './slot-buffer.ts';
 
 /**
  * The writing end of a fixed ring. Publication is batched: see `trySend`.
@@ -62,7 +62,10 @@ export class FixedProducer extends FixedRingEnd {
   trySend(source: SlotBuffer, slot: number): boolean {
     const index = this.prod;
     if (index === this.limit && !this.findRoom()) return false;
-    this.ring.copyFrom(source, slot, index & this.mask);
+    const place = index & this.mask;
+    if (source.slotBytes !== this.slotBytes || !(slot >= 0 && slot < source.slots))
+      refuseCopy(source, slot, this.ring, place);
+    this.ring.copyPlace(source, slot, place);
     this.stageOne(index);
     return true;
   }
@@ -124,12 +127,17 @@ export class FixedProducer extends FixedRingEnd {
     this.defer(this.flushLater);
   }
 
-  /** Look how far the consumer is. `false`: still full, or broken. */
+  /** Look whether the consumer moved. Short, because a sender that waits for room calls it all the time. */
   private findRoom(): boolean {
+    // A hint: what it finds is believed only after the atomic load. Unpublished messages must not wait behind it.
+    if (this.consWord[0] === ((this.limit - this.slots) | 0) && this.published === this.prod) return false;
+    return this.loadRoom();
+  }
+
+  /** Look how far the consumer is. `false`: still full, or broken. */
+  private loadRoom(): boolean {
     if (this.broken !== undefined) return false;
     if (this.published !== this.prod) this.publish(); // a full ring must be seen, or nobody would ever empty it
-    const seen = (this.limit - this.slots) | 0;
-    if (this.consWord[0] === seen && this.prod === this.limit) return false; // a hint; the atomic load below is believed
     const cons = Atomics.load(this.consWord, 0);
     if (distance(this.prod, cons) > this.slots) {
       this.breakRing('cons', cons, this.prod);

@@ -93,6 +93,11 @@ export class SlotBuffer {
     if (source.slotBytes !== this.slotBytes || !(from >= 0 && from < source.slots && to >= 0 && to < this.slots)) {
       refuseCopy(source, from, this, to);
     }
+    this.copyPlace(source, from, to);
+  }
+
+  /** As `copyFrom`, for the ends of a ring: the sizes are equal and both places exist, the caller has seen to it. */
+  copyPlace(source: SlotBuffer, from: number, to: number): void {
     const lanes = this.strideLanes;
     if (lanes < this.lanesBelow) {
       copyLanes(source.lanes, Math.imul(from, lanes), this.lanes, Math.imul(to, lanes), lanes);
@@ -122,7 +127,8 @@ export function slotStride(slotBytes: number): number {
   return Math.ceil(slotBytes / 8) * 8;
 }
 
-function refuseCopy(source: SlotBuffer, from: number, target: SlotBuffer, to: number): never {
+/** Throw what `copyFrom` throws. */
+export function refuseCopy(source: SlotBuffer, from: number, target: SlotBuffer, to: number): never {
   throw new RingError(
     'SLOT_BUFFER',
     `Cannot copy place ${from} of ${source.slots} (${source.slotBytes} B) to place ${to} of ${target.slots} (${target.slotBytes} B)`,

@@ -4,6 +4,7 @@
 import { type ChannelHandle, createChannel, openChannel, SharedMemory, SlotBuffer } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { openPair, type PairDefinition } from '../../harness/pair.ts';
+import { checksumOf, inBursts } from '../bursts.ts';
 import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
 
 interface Shared {
@@ -16,11 +17,6 @@ interface Shared {
 function places(memory: SharedMemory, { bytes, variant }: OnewayParams, slots: number, at: number): SlotBuffer {
   if (variant !== 'wasm') return new SlotBuffer(slots, bytes);
   return new SlotBuffer(slots, bytes, { memory, region: new Uint8Array(memory.buffer, at, slots * bytes) });
-}
-
-/** First word plus last word of a message: what both ends add up. */
-function checksumOf(words: Int32Array, at: number, length: number): number {
-  return ((words[at] as number) + (words[at + length - 1] as number)) | 0; // in range by construction
 }
 
 export const pair: PairDefinition<OnewayParams, Shared> = {
@@ -42,13 +38,17 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     const outbox = places(memory, params, count, shared.outboxAt);
     preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
     const words = bytes >> 2;
-    return (operations) => {
+    const burst = (first: number, messages: number): number => {
       let checksum = 0;
-      for (let i = 0; i < operations; i++) {
+      for (let i = first; i < first + messages; i++) {
         const place = i & (count - 1);
         while (!sender.trySendFrom(outbox, place * bytes, bytes));
         checksum = (checksum + checksumOf(outbox.words, place * words, words)) | 0;
       }
+      return checksum;
+    };
+    return (operations) => {
+      const checksum = inBursts(operations, burst);
       sender.flush();
       return { checksum };
     };
@@ -60,14 +60,15 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     const { receiver } = openChannel(shared.handle);
     const inbox = places(memory, params, 1, shared.inboxAt);
     const words = bytes >> 2;
-    return (operations) => {
+    const burst = (_first: number, messages: number): number => {
       let checksum = 0;
-      for (let i = 0; i < operations; i++) {
+      for (let i = 0; i < messages; i++) {
         while (receiver.tryReceiveTo(inbox, 0) < 0);
         checksum = (checksum + checksumOf(inbox.words, 0, words)) | 0;
       }
-      return { checksum };
+      return checksum;
     };
+    return (operations) => ({ checksum: inBursts(operations, burst) });
   },
 };
 

@@ -13,6 +13,7 @@ import {
 } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { openPair, type PairDefinition } from '../../harness/pair.ts';
+import { checksumOf, inBursts } from '../bursts.ts';
 import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
 
 interface Shared {
@@ -26,11 +27,6 @@ interface Shared {
 function places(memory: SharedMemory, { bytes, variant }: OnewayParams, slots: number, at: number) {
   if (!variant.startsWith('wasm')) return new SlotBuffer(slots, bytes);
   return new SlotBuffer(slots, bytes, { memory, region: new Uint8Array(memory.buffer, at, slots * bytes) });
-}
-
-/** First word plus last word of a message: what both ends add up. */
-function checksumOf(words: Int32Array, at: number, length: number): number {
-  return ((words[at] as number) + (words[at + length - 1] as number)) | 0; // in range by construction
 }
 
 /** Send one message, waiting for room with the producer's plain look at the consumer. */
@@ -56,17 +52,19 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
     const isAuto = variant.endsWith('auto');
     const words = bytes >> 2;
-    return (operations) => {
+    const burst = (first: number, messages: number): number => {
       let checksum = 0;
-      for (let i = 0; i < operations; ) {
-        const end = isAuto ? operations : Math.min(operations, i + batch);
-        for (; i < end; i++) {
-          const place = i & (count - 1);
-          send(producer, outbox, place);
-          checksum = (checksum + checksumOf(outbox.words, place * words, words)) | 0;
-        }
-        producer.flush();
+      for (let i = first; i < first + messages; i++) {
+        const place = i & (count - 1);
+        send(producer, outbox, place);
+        checksum = (checksum + checksumOf(outbox.words, place * words, words)) | 0;
+        if (!isAuto && (i + 1) % batch === 0) producer.flush();
       }
+      return checksum;
+    };
+    return (operations) => {
+      const checksum = inBursts(operations, burst);
+      producer.flush();
       return { checksum };
     };
   },
@@ -76,14 +74,15 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     const consumer = new FixedConsumer(shared.handle, { batch: params.batch, memory });
     const inbox = places(memory, params, 1, shared.inboxAt);
     const words = params.bytes >> 2;
-    return (operations) => {
+    const burst = (_first: number, messages: number): number => {
       let checksum = 0;
-      for (let i = 0; i < operations; i++) {
+      for (let i = 0; i < messages; i++) {
         while (!consumer.tryReceive(inbox, 0)) if (consumer.broken !== undefined) throw consumer.broken;
         checksum = (checksum + checksumOf(inbox.words, 0, words)) | 0;
       }
-      return { checksum };
+      return checksum;
     };
+    return (operations) => ({ checksum: inBursts(operations, burst) });
   },
 };
 

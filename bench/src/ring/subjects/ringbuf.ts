@@ -5,6 +5,7 @@
 import { RingBuffer } from 'ringbuf.js';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { openPair, type PairDefinition } from '../../harness/pair.ts';
+import { checksumOf, inBursts } from '../bursts.ts';
 import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
 
 // Its declarations name neither the constructor nor the instance consistently; the constructor is meant in both places.
@@ -32,50 +33,51 @@ export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
     const messages = Array.from({ length: count }, (_, i) => prepared.slice(i * words, (i + 1) * words));
     const message = (i: number) => messages[i & (count - 1)] as Int32Array; // the mask keeps it in range
     const staging = new Int32Array(batch * words);
-    return (operations) => {
+    const batched = (first: number, count: number): number => {
       let checksum = 0;
-      if (variant === 'batched') {
-        for (let i = 0; i < operations; ) {
-          let staged = 0;
-          for (; staged < batch && i < operations; staged++, i++) {
-            const next = message(i);
-            staging.set(next, staged * words);
-            checksum = (checksum + (next[0] ?? 0) + (next[words - 1] ?? 0)) | 0;
-          }
-          let pushed = 0;
-          while (pushed < staged * words) pushed += ring.push(staging, staged * words - pushed, pushed);
-        }
-      } else {
-        for (let i = 0; i < operations; i++) {
+      for (let i = first; i < first + count; ) {
+        let staged = 0;
+        for (; staged < batch && i < first + count; staged++, i++) {
           const next = message(i);
-          checksum = (checksum + (next[0] ?? 0) + (next[words - 1] ?? 0)) | 0;
-          while (ring.availableWrite() < words);
-          ring.push(next, words);
+          staging.set(next, staged * words);
+          checksum = (checksum + checksumOf(next, 0, words)) | 0;
         }
+        let pushed = 0;
+        while (pushed < staged * words) pushed += ring.push(staging, staged * words - pushed, pushed);
       }
-      return { checksum };
+      return checksum;
     };
+    const single = (first: number, count: number): number => {
+      let checksum = 0;
+      for (let i = first; i < first + count; i++) {
+        const next = message(i);
+        checksum = (checksum + checksumOf(next, 0, words)) | 0;
+        while (ring.availableWrite() < words);
+        ring.push(next, words);
+      }
+      return checksum;
+    };
+    return (operations) => ({ checksum: inBursts(operations, variant === 'batched' ? batched : single) });
   },
 
   back: (shared, { bytes, batch, variant }) => {
     const ring = attachRingbuf(shared);
     const words = bytes >> 2;
     const copy = new Int32Array(words * (variant === 'batched' ? batch : 1));
-    return (operations) => {
+    const burst = (_first: number, count: number): number => {
       let checksum = 0;
-      for (let received = 0; received < operations; ) {
-        const wanted = Math.min(copy.length, (operations - received) * words);
+      for (let received = 0; received < count; ) {
+        const wanted = Math.min(copy.length, (count - received) * words);
         let popped = 0;
         // Whole messages only: what is there, up to the batch.
         while (popped < words || popped % words !== 0)
           popped += ring.pop(copy, popped === 0 ? wanted : words - (popped % words), popped);
-        for (let from = 0; from < popped; from += words) {
-          checksum = (checksum + (copy[from] ?? 0) + (copy[from + words - 1] ?? 0)) | 0;
-        }
+        for (let from = 0; from < popped; from += words) checksum = (checksum + checksumOf(copy, from, words)) | 0;
         received += popped / words;
       }
-      return { checksum };
+      return checksum;
     };
+    return (operations) => ({ checksum: inBursts(operations, burst) });
   },
 };
 
