@@ -35,7 +35,7 @@ export interface BridgeCounters {
   forwarded: number;
   /** … and were offered to all other ports. */
   flooded: number;
-  /** … and stayed here: the destination is on the same port. */
+  /** … and stayed here: the destination is on the same port, or behind one that this port must not speak to. */
   dropSamePort: number;
   /** … and came with a source address that is not the port's own. */
   dropSpoofed: number;
@@ -49,8 +49,18 @@ export interface BridgeCounters {
   floodMissed: number;
 }
 
+/** Looks at every frame that passes a port: a capture. It must copy what it keeps. */
+export interface FrameTap {
+  /** A frame came from the port (`in`) or was delivered to it (`out`). */
+  capture(frame: Frame, direction: 'in' | 'out'): void;
+}
+
 /** How a port is attached. */
 export interface LinkOptions {
+  /** Whether frames from here can be kept by the sender until there is room; true by default, false for uplinks. */
+  readonly canHold?: boolean;
+  /** Ports of one group never exchange frames: tunnels to hosts that are all connected to each other. */
+  readonly splitHorizon?: string;
   /** Accept only this source address: its first four bytes as a little-endian int32, and its last two. */
   readonly onlySource?: { readonly low: number; readonly high: number };
 }
@@ -72,6 +82,11 @@ export class BridgeLink {
   readonly port: BridgePort;
   /** What happened here. */
   readonly counters: BridgeCounters;
+  /** Sees every frame of this port while set. */
+  tap: FrameTap | undefined;
+  /** Ports of the same group are not spoken to. */
+  readonly splitHorizon: string | undefined;
+  private readonly canHold: boolean;
   private readonly bridge: Bridge;
   private readonly index: number;
   private readonly onlySource: { readonly low: number; readonly high: number } | undefined;
@@ -89,6 +104,9 @@ export class BridgeLink {
     this.port = port;
     this.index = index;
     this.onlySource = options.onlySource;
+    this.canHold = options.canHold ?? true;
+    this.splitHorizon = options.splitHorizon;
+    this.tap = undefined;
     this.counters = createBridgeCounters();
     this.generation = -1;
     this.sourceWord1 = 0;
@@ -116,13 +134,14 @@ export class BridgeLink {
       if (this.dest === undefined) return this.bridge.flood(frame, this);
     }
     const { dest, counters } = this;
-    if (dest === this) {
+    if (dest === this || (this.splitHorizon !== undefined && this.splitHorizon === dest.splitHorizon)) {
       counters.framesIn += 1;
       counters.dropSamePort += 1;
       return VERDICT.dropped;
     }
-    const verdict = dest.port.receive(frame, true);
+    const verdict = dest.port.receive(frame, this.canHold);
     if (verdict === VERDICT.held) return verdict;
+    if (this.tap !== undefined || dest.tap !== undefined) this.capture(frame, dest, verdict);
     counters.framesIn += 1;
     if (verdict === VERDICT.taken) counters.forwarded += 1;
     else counters.dropRefused += 1;
@@ -145,6 +164,11 @@ export class BridgeLink {
     if (this.framesAtSweep === this.counters.framesIn || this.generation < 0) return;
     this.framesAtSweep = this.counters.framesIn;
     this.bridge.table.learn(sourceLow(this.sourceWord1, this.sourceWord2), this.sourceWord2 >>> 16, this.index, nowMs);
+  }
+
+  private capture(frame: Frame, dest: BridgeLink, verdict: Verdict): void {
+    this.tap?.capture(frame, 'in');
+    if (verdict === VERDICT.taken) dest.tap?.capture(frame, 'out');
   }
 
   /** Check and learn a source other than the last one. @returns false if this port may not use it */
@@ -230,10 +254,16 @@ export class Bridge implements Stepped {
   flood(frame: Frame, from: BridgeLink): Verdict {
     from.counters.framesIn += 1;
     from.counters.flooded += 1;
+    from.tap?.capture(frame, 'in');
     for (const link of this.#links) {
       if (link === undefined || link === from) continue;
-      if (link.port.receive(frame, false) === VERDICT.taken) link.counters.floodCopies += 1;
-      else link.counters.floodMissed += 1;
+      if (link.splitHorizon !== undefined && link.splitHorizon === from.splitHorizon) continue;
+      if (link.port.receive(frame, false) === VERDICT.taken) {
+        link.counters.floodCopies += 1;
+        link.tap?.capture(frame, 'out');
+      } else {
+        link.counters.floodMissed += 1;
+      }
     }
     return VERDICT.taken;
   }

@@ -1,0 +1,100 @@
+// A bridge's way out of the machine: frames as plain bytes, to and from whatever carries them.
+import type { Kernel, Stepped } from '@splitring/hypervisor';
+import { XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
+import type { Bridge, BridgeLink, BridgePort, LinkOptions, Verdict } from './bridge.ts';
+import { VERDICT } from './bridge.ts';
+import { Frame } from './frame.ts';
+import { PrivatePage, wrapPrivate } from './private-page.ts';
+import { toWireFrames } from './soft-offload.ts';
+
+/** What happened at an uplink. */
+export interface UplinkCounters {
+  /** Frames handed to the carrier. */
+  txFrames: number;
+  /** Frames that the carrier had no room for. */
+  txDropped: number;
+  /** Frames whose flags promised what their headers do not hold. */
+  txUnsuitable: number;
+  /** Frames that came in. */
+  rxFrames: number;
+  /** What came in and was no frame. */
+  rxErrors: number;
+}
+
+/** Carries frames away. The bytes are only valid during the call. @returns false if it has no room: the frame is dropped */
+export type FrameCarrier = (frame: Uint8Array) => boolean;
+
+/**
+ * A port of a bridge whose other side is a carrier of plain frames: checksums are finished and large frames cut before
+ * they leave.
+ *
+ * @example
+ * const uplink = new Uplink('vxlan0', bridge, kernel, (frame) => socketSend(frame));
+ * socket.on('message', (frame) => uplink.input(frame));
+ */
+export class Uplink implements BridgePort, Stepped {
+  readonly name: string;
+  /** What happened here. */
+  readonly counters: UplinkCounters = { txFrames: 0, txDropped: 0, txUnsuitable: 0, rxFrames: 0, rxErrors: 0 };
+  /** This port's place on the bridge. */
+  readonly link: BridgeLink;
+  readonly #kernel: Kernel;
+  readonly #carry: FrameCarrier;
+  readonly #frame = new Frame();
+  #isOpen = true;
+
+  /** Attach to `bridge`; `kernel` is told that this thread's event loop is needed from now on. */
+  constructor(name: string, bridge: Bridge, kernel: Kernel, carry: FrameCarrier, options: LinkOptions = {}) {
+    this.name = name;
+    this.#kernel = kernel;
+    this.#carry = carry;
+    this.link = bridge.attach(this, { canHold: false, ...options });
+    kernel.add(this);
+  }
+
+  receive(frame: Frame): Verdict {
+    let isCarried = true;
+    const count = toWireFrames(frame, (bytes) => {
+      if (this.#isOpen && this.#carry(bytes)) this.counters.txFrames += 1;
+      else {
+        this.counters.txDropped += 1;
+        isCarried = false;
+      }
+    });
+    if (count === 0) this.counters.txUnsuitable += 1;
+    return isCarried && count > 0 ? VERDICT.taken : VERDICT.dropped;
+  }
+
+  /** Take a frame from outside. Its checksums have been on a wire: they are the receiver's to verify. */
+  input(bytes: Uint8Array): void {
+    if (!this.#isOpen) return;
+    if (bytes.length > XEN_NETIF_MAX_TX_SIZE || !wrapPrivate(this.#frame, new PrivatePage(bytes), bytes.length)) {
+      this.counters.rxErrors += 1;
+      return;
+    }
+    this.counters.rxFrames += 1;
+    this.link.forward(this.#frame);
+    this.#kernel.requestPoll(); // what was delivered is published at the end of a turn
+  }
+
+  /** Count something that came in and was no frame. */
+  refuse(): void {
+    this.counters.rxErrors += 1;
+  }
+
+  /** Leave the bridge. Idempotent. */
+  close(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.link.detach();
+    this.#kernel.remove(this);
+  }
+
+  poll(): boolean {
+    return false;
+  }
+
+  needsEventLoop(): boolean {
+    return this.#isOpen;
+  }
+}
