@@ -114,7 +114,7 @@ export class Iommu implements LocalUnit {
    * @returns the frame, or −1 after recording a fault
    */
   translate(requester: Requester, busPage: number, isWrite: boolean): FrameNumber | -1 {
-    const set = (busPage & IOTLB_MASK) * IOTLB_WORDS;
+    const set = setOf(busPage);
     const { iotlb } = this;
     const needed = isWrite ? IO_WRITE : IO_READ;
     const entry = iotlb[set + 2] as number; // `set` lies inside by the mask
@@ -143,7 +143,7 @@ export class Iommu implements LocalUnit {
       return;
     }
     for (let page = busPage; page < busPage + frames; page++) {
-      const at = (page & IOTLB_MASK) * IOTLB_WORDS;
+      const at = setOf(page);
       if (iotlb[at] === page && iotlb[at + 1] === space) iotlb[at + 2] = 0;
     }
   }
@@ -204,4 +204,9 @@ export class Iommu implements LocalUnit {
     }
     throw new HypercallError('ENOSPC', `Cannot give domain ${domid} an IOMMU unit: all ${units} are taken`, { domid });
   }
+}
+
+/** The set of a page. Extents start at multiples of 4096 frames: their number must move the set, or all first pages meet. */
+function setOf(busPage: number): number {
+  return ((busPage ^ (busPage >>> 7)) & IOTLB_MASK) * IOTLB_WORDS;
 }
