@@ -15,7 +15,7 @@ import {
 import test from 'ava';
 import fc from 'fast-check';
 
-const PAGES = [0, 1, 1023, 1024, 2047, 1 << 20, 2 ** 30 - 1];
+const PAGES = [1, 1024, 2 ** 30 - 1];
 const RIDS = [routingId(0, 1, 0), routingId(0, 2, 0)];
 
 interface Model {
@@ -113,7 +113,7 @@ const commands = [
 
 test('Iommu reaches only what is mapped now or was and is not yet invalidated, and always what is mapped', (t) => {
   fc.assert(
-    fc.property(fc.commands(commands, { maxCommands: 60, size: 'max' }), (cmds) => {
+    fc.property(fc.commands(commands, { maxCommands: 100, size: 'max' }), (cmds) => {
       const setup = () => {
         const buffer = createIommuTables({ spaces: 3, tablePages: 32, units: 2 });
         const tables = new IoPageTables(buffer);
@@ -132,7 +132,7 @@ test('Iommu reaches only what is mapped now or was and is not yet invalidated, a
       };
       fc.modelRun(setup, cmds);
     }),
-    { numRuns: 300 },
+    { numRuns: 400 },
   );
   t.pass();
 });

@@ -94,7 +94,7 @@ const code = (
 ) => t.throws(fn, { instanceOf: HypercallError })?.code;
 
 test('routing ids carry bus, device and function', (t) => {
-  t.is(routingId(1, 31, 7), 0x1ff);
+  t.is(formatRoutingId(routingId(1, 31, 7)), '01:1f.7');
   t.is(routingId(255, 0, 1) - routingId(255, 0, 0), 1);
   t.is(formatRoutingId((routingId(0, 31, 7) + 1) as RoutingId), '01:00.0', 'the next one is on the next bus');
   for (const [bus, device, fn] of [
