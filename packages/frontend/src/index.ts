@@ -12,6 +12,8 @@ export type { GuestBlockDevice } from './block/guest-block-device.ts';
 export { PagePool } from './block/page-pool.ts';
 export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest-program.ts';
 export { type GuestRuntimeOptions, runGuest } from './guest/guest-runtime.ts';
+export type { NbdExport } from './nbd/nbd-options.ts';
+export { type NbdPeer, NbdSession } from './nbd/nbd-session.ts';
 export { formatMacAddress, parseMacAddress } from './net/mac-address.ts';
 export type { NicCounters } from './net/net-counters.ts';
 export { createNetFrontend, type NetFrontendOptions } from './net/netfront.ts';
