@@ -100,6 +100,23 @@ export class XenbusCluster {
     return reply.ok ? 'ok' : reply.error;
   }
 
+  /** Begin to attach; `turn()` moves it on. */
+  attachQuietly(device = this.spec()): { isOver: boolean } {
+    const progress = { isOver: false };
+    attachDevice(this.rig.dom0, device, () => {
+      progress.isOver = true;
+    });
+    while (!progress.isOver && this.rig.toolstack.poll());
+    return progress;
+  }
+
+  /** Everybody gets one turn. */
+  turn(): void {
+    this.rig.server.poll();
+    this.rig.toolstack.poll();
+    for (const { kernel } of this.rig.domains.values()) kernel.poll();
+  }
+
   /** A domain dies: its thread is gone, then the toolstack cleans up. */
   kill(domid: number): void {
     this.rig.destroy(domid);

@@ -1,4 +1,5 @@
 // The back end's side of the device protocol as a table; a device class fills in what happens at its steps.
+import { SplitringError } from 'sharedarraybuffer-ring';
 import { XenbusState, type XenbusStateValue } from '../io/xenbus-state.ts';
 import type { XenbusDevice, XenbusDriver } from './xenbus-device.ts';
 
@@ -59,7 +60,7 @@ const TARGETS: readonly (Target | 'connect' | 'reconfigure' | 'stay' | 'fatal')[
   5, // Closing
   6, // Closed
   'reconfigure', // Reconfiguring
-  'stay', // Reconfigured: ours to say
+  'fatal', // Reconfigured: ours to say
 ];
 
 /**
@@ -134,7 +135,7 @@ class BackendDriver implements XenbusDriver {
     const wanted = TARGETS[this.front] ?? 'fatal';
     const isUp = wanted === 4 || wanted === 'connect' || wanted === 'reconfigure';
     if (this.isClosing) return isUp ? 'stay' : 6;
-    if (this.hasFailed) return isUp || wanted === 2 || wanted === 'stay' ? 'stay' : wanted;
+    if (this.hasFailed) return wanted === 5 || wanted === 6 ? wanted : 'stay';
     if (wanted !== 'connect') return wanted;
     return (this.hooks.connectsOn ?? XenbusState.Initialised) === XenbusState.Initialised ? 4 : 'stay';
   }
@@ -142,7 +143,11 @@ class BackendDriver implements XenbusDriver {
   private advance(): void {
     if (this.isBusy || this.isRemoved) return;
     const target = this.target();
-    if (target === 'stay' || target === 'fatal') return;
+    if (target === 'stay') return;
+    if (target === 'fatal' || (target === 'reconfigure' && !this.hooks.reconfigure)) {
+      this.device.fail(badState(this.device, this.front));
+      return;
+    }
     if (target === 'reconfigure') {
       this.reconfigure();
       return;
@@ -186,6 +191,12 @@ class BackendDriver implements XenbusDriver {
       });
     });
   }
+}
+
+function badState(device: XenbusDevice, state: XenbusStateValue): SplitringError {
+  const { nodePath, otherEndId } = device;
+  const message = `Cannot serve ${nodePath}: the front end is in state ${state}, which has no meaning here`;
+  return new SplitringError('XENBUS_FRONT_STATE', message, { path: nodePath, domid: otherEndId, state });
 }
 
 const OWN_STATES: readonly Own[] = [1, 2, 4, 5, 6];

@@ -60,6 +60,8 @@ export class Connection {
   private readonly header: XsHeader = { type: 0, reqId: 0, txId: 0, lengthBytes: 0 };
   private readonly input = new Uint8Array(XS_HEADER_BYTES + XENSTORE_PAYLOAD_MAX);
   private inputBytes = 0;
+  /** `reqProd` when all before it had been taken. */
+  private drainedTo = Number.NaN;
   private requests: ByteRingConsumer;
   private answers: ByteRingProducer;
   private output: Outgoing[] = [];
@@ -90,14 +92,28 @@ export class Connection {
     return this.output.length > 0;
   }
 
-  /** Whether the guest has sent something; a broken ring counts, so that it is noticed. */
-  get hasInput(): boolean {
-    return this.error === XS_PAGE_ERROR.none && this.requests.available() !== 0;
+  /** Nothing to do, by plain loads: a hint that makes an idle poll cheap; `arm` looks again, atomically. */
+  get isQuiet(): boolean {
+    const { words } = this;
+    if (this.output.length > 0 || words[XS_PAGE.connection >> 2] === XS_CONNECTION.reconnect) return false;
+    return this.error !== XS_PAGE_ERROR.none || words[XS_PAGE.reqProd >> 2] === this.drainedTo;
+  }
+
+  /** Look whether the guest has sent something; a broken ring counts, so that `poll` notices it. */
+  lookForInput(): boolean {
+    if (this.error !== XS_PAGE_ERROR.none || this.requests.available() === 0) return false;
+    this.drainedTo = Number.NaN;
+    return true;
   }
 
   /** Whether something waits to be written and could be. */
   get canWrite(): boolean {
     return this.error === XS_PAGE_ERROR.none && this.hasOutput && this.answers.free() !== 0;
+  }
+
+  /** Whether all that is kept for the domain exceeds its quota. */
+  get isOverMemory(): boolean {
+    return this.session.isOverMemory;
   }
 
   /** When the oldest unread event was queued; Infinity if there is none. */
@@ -198,6 +214,7 @@ export class Connection {
     }
     this.requests = new ByteRingConsumer(this.peer.page, XENSTORE_PAGE.req, { name: this.requests.name, at: 0 });
     this.answers = new ByteRingProducer(this.peer.page, XENSTORE_PAGE.rsp, { name: this.answers.name, at: 0 });
+    this.drainedTo = Number.NaN;
     this.error = XS_PAGE_ERROR.none;
     Atomics.store(this.words, XS_PAGE.error >> 2, XS_PAGE_ERROR.none);
     Atomics.store(this.words, XS_PAGE.connection >> 2, XS_CONNECTION.connected);
@@ -212,9 +229,11 @@ export class Connection {
 
   private fill(upTo: number): boolean {
     if (this.inputBytes >= upTo) return true;
+    const prod = Atomics.load(this.words, XS_PAGE.reqProd >> 2);
     const count = this.requests.read(this.input.subarray(this.inputBytes, upTo));
     if (count < 0) this.breakOff(XS_PAGE_ERROR.indices);
     if (count > 0) this.inputBytes += count;
+    this.drainedTo = this.inputBytes < upTo ? prod : Number.NaN;
     return this.inputBytes >= upTo;
   }
 

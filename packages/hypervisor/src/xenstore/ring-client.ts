@@ -51,6 +51,8 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
   private outputSent = 0;
   /** `waiting`: we asked for a new connection and use nothing of the page until the server has made one. */
   private state: 'live' | 'waiting' | 'dead';
+  /** `rspProd` when all before it had been taken: a plain look at it makes an idle poll cheap. */
+  private drainedTo = Number.NaN;
 
   /** Attach to a page, whatever its indices are; a page found waiting for the server is waited for. */
   constructor(options: RingClientOptions) {
@@ -71,6 +73,7 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
 
   /** Send what fits, take what came, run callbacks; each of it bounded. */
   poll(): boolean {
+    if (this.isIdle) return false;
     if (this.state === 'waiting' && !this.isReconnecting) this.restart();
     let hasMoved = false;
     if (this.state === 'live') {
@@ -84,7 +87,10 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
     if (this.hasCallbacks) return true;
     if (this.state === 'waiting') return !this.isReconnecting;
     if (this.state === 'dead') return false;
-    if (this.answers.available() !== 0 || Atomics.load(this.words, XS_PAGE.error >> 2) !== 0) return true;
+    if (this.answers.available() !== 0 || Atomics.load(this.words, XS_PAGE.error >> 2) !== 0) {
+      this.drainedTo = Number.NaN;
+      return true;
+    }
     return this.output.length > 0 && this.requests.free() !== 0;
   }
 
@@ -118,6 +124,13 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
     return true;
   }
 
+  /** A hint by plain loads; `arm` looks again, atomically, before anybody sleeps. */
+  private get isIdle(): boolean {
+    const { words } = this;
+    const hasOwn = this.hasCallbacks || this.output.length > 0 || this.state !== 'live';
+    return !hasOwn && words[XS_PAGE.rspProd >> 2] === this.drainedTo && words[XS_PAGE.error >> 2] === 0;
+  }
+
   private get isReconnecting(): boolean {
     return Atomics.load(this.words, XS_PAGE.connection >> 2) === XS_CONNECTION.reconnect;
   }
@@ -125,6 +138,7 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
   private restart(): void {
     this.requests = new ByteRingProducer(this.page, XENSTORE_PAGE.req, { name: 'xenstore req', at: 0 });
     this.answers = new ByteRingConsumer(this.page, XENSTORE_PAGE.rsp, { name: 'xenstore rsp', at: 0 });
+    this.drainedTo = Number.NaN;
     this.state = 'live';
     const held = this.output;
     this.output = [];
@@ -135,8 +149,13 @@ export class RingXenstoreClient extends MessageClient implements Stepped {
 
   private exchange(): boolean {
     let hasMoved = this.flush();
+    const prod = Atomics.load(this.words, XS_PAGE.rspProd >> 2);
+    this.drainedTo = Number.NaN;
     for (let count = 0; count < MESSAGES_PER_POLL && this.state === 'live'; count++) {
-      if (!this.takeMessage()) break;
+      if (!this.takeMessage()) {
+        this.drainedTo = prod;
+        break;
+      }
       hasMoved = true;
     }
     if (hasMoved) this.notify();

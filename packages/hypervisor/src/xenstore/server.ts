@@ -144,11 +144,12 @@ export class XenstoreServer implements Stepped {
     this.limiter.refill(this.nowMs);
     let hasWorked = this.store.poll();
     for (const { connection, session } of this.connections.values()) {
+      if (connection.isQuiet) continue;
       connection.excuse(this.nowMs - CHARGE_MS);
       if (this.serve(connection, session)) hasWorked = true;
     }
     for (const { connection } of this.connections.values()) {
-      if (connection.flush()) {
+      if (connection.hasOutput && connection.flush()) {
         connection.peer.notify();
         hasWorked = true;
       }
@@ -160,7 +161,7 @@ export class XenstoreServer implements Stepped {
   arm(): boolean {
     for (const { connection } of this.connections.values()) {
       if (connection.wantsReconnect || connection.canWrite) return true;
-      if (connection.hasInput && this.mayRead(connection)) return true;
+      if (this.mayRead(connection) && connection.lookForInput()) return true;
     }
     return false;
   }
@@ -210,8 +211,7 @@ export class XenstoreServer implements Stepped {
   private mayRead(connection: Connection): boolean {
     if (connection.outstanding >= this.maxOutstanding) return false;
     if (!this.limiter.mayWrite(connection.peer.domid)) return false;
-    const session = this.connections.get(connection.peer.domid)?.session;
-    return !(session?.isOverMemory === true && connection.hasOutput);
+    return !(connection.hasOutput && connection.isOverMemory);
   }
 
   private run(
