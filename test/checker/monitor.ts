@@ -60,13 +60,20 @@ export function observe<T>(
   }
 }
 
-/** A constructor that makes real views, and wraps those over watched buffers. */
+/** A constructor that makes real views, and wraps those over watched buffers; equal ones are made once: ends are rebuilt often. */
 function constructorOf(real: AnyConstructor, wrap: (view: ArrayBufferView) => object): AnyConstructor {
+  const made = new Map<unknown, Map<string, object>>();
   return new Proxy(real, {
-    construct(target, args) {
-      const view = Reflect.construct(target, args) as ArrayBufferView;
-      const { buffer } = view;
-      return buffer instanceof SharedArrayBuffer && isWatched(buffer) ? wrap(view) : view;
+    construct(target, args: unknown[]) {
+      const [buffer, offset, length] = args;
+      if (!(buffer instanceof SharedArrayBuffer) || !isWatched(buffer))
+        return Reflect.construct(target, args) as object;
+      const views = made.get(buffer) ?? new Map<string, object>();
+      made.set(buffer, views);
+      const key = `${String(offset)}+${String(length)}`;
+      const view = views.get(key) ?? wrap(Reflect.construct(target, args) as ArrayBufferView);
+      views.set(key, view);
+      return view;
     },
   });
 }

@@ -33,6 +33,8 @@ interface Arena {
   readonly next: () => number;
   readonly isMine: (access: SharedAccess) => boolean;
   readonly at: number;
+  /** Messages moved since the victim last looked at the peer's index. */
+  sinceLook: number;
 }
 
 const CANARY_BYTES = 64;
@@ -54,6 +56,7 @@ function underFire(arena: Arena, victim: () => void): number {
       access(access) {
         accesses += 1;
         strike(arena);
+        if (access.kind === 'load' && access.isAtomic) arena.sinceLook = 0;
         if (access.kind !== 'load' && !arena.isMine(access)) throw new Error(`wrote byte ${access.at}`);
         return access.perform();
       },
@@ -85,7 +88,7 @@ function arenaOf(
     const from = access.at - CANARY_BYTES;
     return myBytes.some(([first, end]) => from >= first && from + access.bytes <= end);
   };
-  return { buffer, region, words, next: numbers(seed), isMine, at };
+  return { buffer, region, words, next: numbers(seed), isMine, at, sinceLook: 0 };
 }
 
 function must(condition: boolean, what: string): void {
@@ -211,7 +214,8 @@ test('FixedProducer and FixedConsumer under fire never throw, and stay inside th
     // The consumer's index lies in word 32: let the peer's near misses hit it, too.
     const words = new Int32Array(arena.buffer, CANARY_BYTES + (isProducer ? 128 : 0), 1);
     const box = new SlotBuffer(1, 12);
-    underFire({ ...arena, words: arena.next() % 2 === 0 ? arena.words : words }, () => {
+    const field: Arena = { ...arena, words: arena.next() % 2 === 0 ? arena.words : words };
+    underFire(field, () => {
       const handle = {
         kind: 'fixed-ring',
         version: 1,
@@ -224,7 +228,11 @@ test('FixedProducer and FixedConsumer under fire never throw, and stay inside th
       const consumer = isProducer ? undefined : new FixedConsumer(handle);
       for (let i = 0; i < ROUNDS; i += 1) {
         let moved = 0;
-        while (moved <= 5 * SLOTS && (producer?.trySend(box, 0) ?? consumer?.tryReceive(box, 0))) moved += 1;
+        while (moved <= 5 * SLOTS && (producer?.trySend(box, 0) ?? consumer?.tryReceive(box, 0))) {
+          moved += 1;
+          field.sinceLook += 1;
+          must(field.sinceLook <= SLOTS, `moved ${field.sinceLook} messages at one look`);
+        }
         producer?.flush();
         const { broken } = producer ?? consumer ?? { broken: undefined };
         if (broken !== undefined) must(producer?.claim() !== 0 && consumer?.peek() !== 0, 'healed');
