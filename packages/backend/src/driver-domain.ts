@@ -32,7 +32,7 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   const bridges = new Map(options.bridges.map((name) => [name, new Bridge(name, kernel.clock)]));
   let isClosed = false;
   for (const device of disks.values()) kernel.add(device);
-  for (const bridge of bridges.values()) kernel.add(bridge);
+  for (const bridge of bridges.values()) kernel.add(bridge, 'control');
   const backends = new XenbusBackend(kernel, [
     createBlockBackend({ disk: (params) => find(disks, params) }),
     createNetBackend({ bridge: (name) => bridges.get(name) }),

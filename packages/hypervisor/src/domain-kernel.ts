@@ -1,9 +1,12 @@
 // The running kernel of one domain: it dispatches events and polls machines. It never waits; the idle loop does.
 import type { Hypercalls } from './hypercalls.ts';
 import type { EvtchnPort } from './ids.ts';
-import type { Kernel } from './kernel.ts';
+import type { Kernel, Pace } from './kernel.ts';
 import type { Clock, Random, Stepped } from './stepped.ts';
 import type { XenstoreClient } from './xenstore/client.ts';
+
+/** Turns between two polls of control machines while nothing else calls for one; a power of two. */
+const CONTROL_TURNS = 16;
 
 /** What a kernel is made of. */
 export interface DomainKernelOptions {
@@ -34,6 +37,8 @@ export class DomainKernel implements Kernel, Stepped {
   onPollRequest: () => void = () => {};
   /** Replaced, never changed in place, so that a machine may come or go while all are polled. */
   private machines: readonly Stepped[] = [];
+  private controlMachines: readonly Stepped[] = [];
+  private turns = 0;
   private readonly handlers = new Map<EvtchnPort, () => void>();
   private readonly dispatch: (port: EvtchnPort) => void;
 
@@ -53,39 +58,55 @@ export class DomainKernel implements Kernel, Stepped {
     this.handlers.delete(port);
   }
 
-  add(machine: Stepped): void {
-    this.machines = [...this.machines, machine];
+  add(machine: Stepped, pace: Pace = 'data'): void {
+    if (pace === 'data') this.machines = [...this.machines, machine];
+    else this.controlMachines = [...this.controlMachines, machine];
   }
 
   remove(machine: Stepped): void {
     this.machines = this.machines.filter((other) => other !== machine);
+    this.controlMachines = this.controlMachines.filter((other) => other !== machine);
   }
 
   requestPoll(): void {
     this.onPollRequest();
   }
 
-  /** Dispatch events and poll every machine once. Throws only what a machine throws: a bug of ours. */
+  /** Dispatch events and poll the machines whose turn it is. Throws only what a machine throws: a bug of ours. */
   poll(): boolean {
-    let hasWorked = this.hypercalls.pollEvents(this.dispatch) > 0;
+    const hasEvents = this.hypercalls.pollEvents(this.dispatch) > 0;
+    let hasWorked = hasEvents;
     for (const machine of this.machines) {
       if (machine.poll()) hasWorked = true;
     }
+    this.turns = (this.turns + 1) % CONTROL_TURNS;
+    if ((hasEvents || this.turns === 0) && this.pollControl()) hasWorked = true;
     return hasWorked;
   }
 
-  /** Arm every machine, also after one has found work: each must ask anew for its own notification. */
+  /** Poll and arm every machine, also after one has found work: each must ask anew for its own notification. */
   arm(): boolean {
-    let hasWork = false;
+    let hasWork = this.pollControl();
     for (const machine of this.machines) {
+      if (machine.arm?.() === true) hasWork = true;
+    }
+    for (const machine of this.controlMachines) {
       if (machine.arm?.() === true) hasWork = true;
     }
     return hasWork;
   }
 
+  private pollControl(): boolean {
+    let hasWorked = false;
+    for (const machine of this.controlMachines) {
+      if (machine.poll()) hasWorked = true;
+    }
+    return hasWorked;
+  }
+
   deadlineMs(): number {
     let earliest = Number.POSITIVE_INFINITY;
-    for (const machine of this.machines) {
+    for (const machine of [...this.machines, ...this.controlMachines]) {
       const deadline = machine.deadlineMs?.() ?? Number.POSITIVE_INFINITY;
       if (deadline < earliest) earliest = deadline;
     }
@@ -93,6 +114,8 @@ export class DomainKernel implements Kernel, Stepped {
   }
 
   needsEventLoop(): boolean {
-    return this.machines.some((machine) => machine.needsEventLoop?.() === true);
+    for (const machine of this.machines) if (machine.needsEventLoop?.() === true) return true;
+    for (const machine of this.controlMachines) if (machine.needsEventLoop?.() === true) return true;
+    return false;
   }
 }

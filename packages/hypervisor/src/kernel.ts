@@ -4,6 +4,12 @@ import type { EvtchnPort } from './ids.ts';
 import type { Clock, Random, Stepped } from './stepped.ts';
 import type { XenstoreClient } from './xenstore/client.ts';
 
+/**
+ * How often a machine is polled: `data` on every turn; `control` after events, before every sleep, and now and then, so
+ * that what rarely has work costs the data path nothing.
+ */
+export type Pace = 'data' | 'control';
+
 /** What a driver may use. It never gets the hypervisor itself. */
 export interface Kernel {
   /** The hypercalls of this domain. */
@@ -18,8 +24,8 @@ export interface Kernel {
   onEvent(port: EvtchnPort, handler: () => void): void;
   /** Forget the handler of `port`. */
   offEvent(port: EvtchnPort): void;
-  /** Have `machine` polled from now on. */
-  add(machine: Stepped): void;
+  /** Have `machine` polled from now on, as often as its pace asks for. */
+  add(machine: Stepped, pace?: Pace): void;
   /** Stop polling `machine`. */
   remove(machine: Stepped): void;
   /** Have everything polled soon even without an event: there is staged work that nobody will announce. */

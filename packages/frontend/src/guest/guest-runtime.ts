@@ -62,8 +62,8 @@ class GuestRuntime {
     this.options = options;
     this.sleeps = new SleepQueue(kernel.clock, () => kernel.requestPoll());
     this.console = new GuestConsole(options.console.page, options.console.notify);
-    kernel.add(this.sleeps);
-    kernel.add(this.console);
+    kernel.add(this.sleeps, 'control');
+    kernel.add(this.console, 'control');
     this.bus = new XenbusFrontend(kernel, this.deviceClasses());
     kernel.store.watch('control/shutdown', () => this.readShutdown());
     kernel.requestPoll();

@@ -6,7 +6,7 @@ import type { DomainKernel } from '../domain-kernel.ts';
 
 /** How an idle loop waits. */
 export interface IdleOptions {
-  /** Empty polls before going to sleep; 0 where runnable domains outnumber cores. */
+  /** Empty polls before going to sleep, read anew each time; 0 where runnable domains outnumber cores. */
   readonly spinPolls: number;
   /** Longest single sleep in milliseconds: the bound on every wait. */
   readonly sliceMs: number;
@@ -20,7 +20,8 @@ function sleepMs(kernel: DomainKernel, sliceMs: number): number {
 }
 
 /**
- * Poll until `isDone`, blocking this thread in bounded sleeps. For guests that call synchronously.
+ * Poll until `isDone`, blocking this thread in bounded sleeps. For guests that call synchronously. What `isDone` looks at
+ * may change only in a poll.
  * @returns false if `timeoutMs` passed first
  */
 export function pumpUntil(
@@ -32,20 +33,23 @@ export function pumpUntil(
   const { words, index } = kernel.hypercalls.doorbell;
   const endMs = timeoutMs === Number.POSITIVE_INFINITY ? timeoutMs : kernel.clock.nowMs() + timeoutMs;
   let idlePolls = 0;
-  while (!isDone()) {
+  let mayBeDone = true;
+  for (;;) {
+    if (mayBeDone && isDone()) return true;
     const seen = Atomics.load(words, index);
-    if (kernel.poll()) {
+    mayBeDone = kernel.poll();
+    if (mayBeDone) {
       idlePolls = 0;
       continue;
     }
     idlePolls += 1;
     if (idlePolls <= options.spinPolls) continue;
+    mayBeDone = kernel.arm();
+    if (mayBeDone) continue;
     if (endMs !== Number.POSITIVE_INFINITY && kernel.clock.nowMs() >= endMs) return isDone();
-    if (kernel.arm()) continue;
-    Atomics.wait(words, index, seen, sleepMs(kernel, options.sliceMs));
+    Atomics.wait(words, index, seen, sleepMs(kernel, Math.min(options.sliceMs, endMs - kernel.clock.nowMs())));
     idlePolls = 0;
   }
-  return true;
 }
 
 /**

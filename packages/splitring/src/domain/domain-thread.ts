@@ -49,7 +49,7 @@ export async function runDomainThread(boot: ThreadBoot, environment: ThreadEnvir
       connectStore: (early) => {
         const page = hypercalls.memory.pageBytes(start.storeFrame);
         const store = new RingXenstoreClient({ page, notify: () => hypercalls.notify(start.storePort) });
-        early.add(store);
+        early.add(store, 'control');
         return store;
       },
     });

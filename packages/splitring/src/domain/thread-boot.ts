@@ -49,8 +49,8 @@ export interface ThreadBoot {
   readonly control: MessagePort | undefined;
   /** What it does. */
   readonly role: DriverRole | GuestRole;
-  /** Empty polls before a sleep; 0 where runnable domains outnumber cores. */
-  readonly spinPolls: number;
+  /** One word [HOST]: empty polls before a sleep; it follows the number of domains. */
+  readonly spinPolls: Int32Array;
 }
 
 /** How a domain's program ended, as plain data: an error's class and fields do not survive the way out of a thread. */

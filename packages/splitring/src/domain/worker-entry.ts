@@ -38,7 +38,14 @@ function accompany(kernel: DomainKernel): ReturnType<ThreadEnvironment['accompan
 
 /** Live a domain's life. */
 export default function liveDomain(boot: ThreadBoot): Promise<ThreadResult> {
-  const idle: IdleOptions = { spinPolls: boot.spinPolls, sliceMs: SLICE_MS, turn: eventLoopTurn };
+  const { spinPolls } = boot;
+  const idle: IdleOptions = {
+    get spinPolls() {
+      return spinPolls[0] ?? 0;
+    },
+    sliceMs: SLICE_MS,
+    turn: eventLoopTurn,
+  };
   return runDomainThread(boot, {
     attach: ({ hypervisor, control }) => attach(hypervisor, controlPort(control)),
     clock: realClock,

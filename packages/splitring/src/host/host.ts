@@ -50,6 +50,12 @@ export class Host implements AsyncDisposable {
   readonly #drivers: RunningGuest[] = [];
   readonly #guests = new Map<DomId, RunningGuest>();
   readonly #messageCounts: (() => number)[] = [];
+  /** One word per kind of domain: empty polls before a sleep. */
+  readonly #spinPolls = {
+    driver: new Int32Array(new SharedArrayBuffer(4)),
+    guest: new Int32Array(new SharedArrayBuffer(4)),
+  };
+  #running = 0;
   #failure: unknown;
   #nextDevice = 0;
   #isClosed = false;
@@ -183,8 +189,9 @@ export class Host implements AsyncDisposable {
       hypervisor: domain.boot,
       control: control.port,
       role,
-      spinPolls: this.#platform.spinPolls(role.kind),
+      spinPolls: this.#spinPolls[role.kind],
     };
+    this.#countRunning(1);
     const running = this.#platform.domains.start({
       domid,
       name,
@@ -195,6 +202,7 @@ export class Host implements AsyncDisposable {
     });
     const exited = running.fence.then(async (exit): Promise<DomainOutcome> => {
       control.close();
+      this.#countRunning(-1);
       // Nothing of the domain runs any more: its back ends let go, then all it held is taken back.
       await Promise.all(devices.map((device) => this.#toolstack.detach(device)));
       await this.#toolstack.bury(domain);
@@ -208,6 +216,13 @@ export class Host implements AsyncDisposable {
       exited,
       askToShutDown: () => this.#toolstack.askToShutDown(domid),
     });
+  }
+
+  #countRunning(change: 1 | -1): void {
+    this.#running += change;
+    for (const kind of ['driver', 'guest'] as const) {
+      this.#spinPolls[kind][0] = this.#platform.spinPolls(kind, this.#running);
+    }
   }
 
   #planDevices(config: CheckedDomain): Omit<DeviceRequest, 'front'>[] {

@@ -37,12 +37,12 @@ export interface HostPlatform {
   connect(hypervisor: Hypervisor, domain: Domain): ControlChannel;
   /** Keep domain 0's kernel moving until `stop`. */
   accompany(kernel: DomainKernel, onError: (error: unknown) => void): { readonly stop: () => void };
-  /** Empty polls before a domain's idle loop sleeps. */
-  spinPolls(kind: 'driver' | 'guest'): number;
+  /** Empty polls before an idle loop sleeps, when `domains` domains run. */
+  spinPolls(kind: 'driver' | 'guest', domains: number): number;
 }
 
-/** About 10 µs: longer than the gap between two requests of a busy guest, shorter than anybody's patience with a fan. */
-const DRIVER_SPIN_POLLS = 2000;
+/** Some 100 µs: longer than a cached read takes, shorter than anybody's patience with a fan. */
+const SPIN_POLLS = 2000;
 
 function connect(hypervisor: Hypervisor, { domid }: Domain): ControlChannel {
   const { port1, port2 } = new MessageChannel();
@@ -76,7 +76,10 @@ export function realPlatform(): HostPlatform {
       const pump = new EventLoopPump(kernel, unrefSchedule, onError);
       return { stop: () => pump.stop() };
     },
-    // A spinning guest would take the driver domain's core; a spinning driver domain only pays with a core to spare.
-    spinPolls: (kind) => (kind === 'driver' && availableParallelism() > 1 ? DRIVER_SPIN_POLLS : 0),
+    // A guest that spins without a core of its own takes the driver domain's; that alone makes everybody slower.
+    spinPolls: (kind, domains) => {
+      const cores = availableParallelism();
+      return cores > 1 && (kind === 'driver' || domains <= cores) ? SPIN_POLLS : 0;
+    },
   };
 }

@@ -1,0 +1,223 @@
+// The kernel polls what has work, and the idle loops lose no wake-up between the last look and the sleep.
+import { DomainKernel, EventLoopPump, Hypervisor, pumpUntil, runDomain, type Stepped } from '@splitring/hypervisor';
+import test from 'ava';
+
+function machine(parts: Partial<Stepped> = {}) {
+  const count = { polls: 0, arms: 0 };
+  const stepped: Stepped = {
+    poll: () => {
+      count.polls += 1;
+      return parts.poll?.() ?? false;
+    },
+    arm: () => {
+      count.arms += 1;
+      return parts.arm?.() ?? false;
+    },
+    deadlineMs: () => parts.deadlineMs?.() ?? Number.POSITIVE_INFINITY,
+    needsEventLoop: () => parts.needsEventLoop?.() ?? false,
+  };
+  return { stepped, count };
+}
+
+function domain() {
+  const hypervisor = new Hypervisor();
+  const one = hypervisor.attachInThread(hypervisor.createDomain({ name: 'one' }));
+  const two = hypervisor.attachInThread(hypervisor.createDomain({ name: 'two' }));
+  const port = one.allocUnbound(two.domid);
+  const peerPort = two.bindInterdomain(one.domid, port);
+  let now = 0;
+  const kernel = new DomainKernel({
+    hypercalls: one,
+    clock: { nowMs: () => now },
+    random: { nextU32: () => 0 },
+    connectStore: () => undefined as never, // no test here speaks to a store
+  });
+  kernel.poll(); // events that the binding raised
+  return { kernel, port, raise: () => two.notify(peerPort), advance: (ms: number) => (now += ms) };
+}
+
+const idle = { spinPolls: 3, sliceMs: 5, turn: () => new Promise<void>((resolve) => setImmediate(resolve)) };
+
+test('DomainKernel polls data machines every turn and control machines now and then', (t) => {
+  const { kernel } = domain();
+  const data = machine();
+  const control = machine();
+  kernel.add(data.stepped);
+  kernel.add(control.stepped, 'control');
+  for (let turn = 0; turn < 64; turn += 1) kernel.poll();
+  t.is(data.count.polls, 64);
+  t.is(control.count.polls, 4);
+});
+
+test('DomainKernel polls control machines after an event and before every sleep', (t) => {
+  const { kernel, port, raise } = domain();
+  const control = machine();
+  const events: number[] = [];
+  kernel.add(control.stepped, 'control');
+  kernel.onEvent(port, () => events.push(control.count.polls));
+  raise();
+  t.true(kernel.poll());
+  t.deepEqual(events, [0], 'the handler runs before the machines');
+  t.is(control.count.polls, 1);
+  kernel.arm();
+  t.is(control.count.polls, 2);
+  t.is(control.count.arms, 1);
+});
+
+test('DomainKernel forgets handlers and machines that were taken away, also in the middle of a poll', (t) => {
+  const { kernel, port, raise } = domain();
+  const other = machine();
+  const remover = machine({
+    poll: () => {
+      kernel.remove(other.stepped);
+      return false;
+    },
+  });
+  kernel.add(remover.stepped);
+  kernel.add(other.stepped);
+  kernel.onEvent(port, () => t.fail('the handler was taken away'));
+  kernel.offEvent(port);
+  raise();
+  kernel.poll();
+  kernel.poll();
+  t.is(remover.count.polls, 2);
+  t.is(other.count.polls, 1, 'the turn in which it was removed still has it');
+});
+
+test('pumpUntil arms before it sleeps and returns when work is done', (t) => {
+  const { kernel } = domain();
+  let left = 3;
+  const worker = machine({
+    poll: () => {
+      if (worker.count.polls % 10 !== 0) return false;
+      left -= 1;
+      return true;
+    },
+  });
+  kernel.add(worker.stepped);
+  t.true(pumpUntil(kernel, () => left === 0, idle));
+  t.true(worker.count.arms >= 3);
+});
+
+test('pumpUntil does not sleep when arming finds work', (t) => {
+  const { kernel } = domain();
+  let hasArrived = false;
+  const late = machine({
+    poll: () => hasArrived,
+    arm: () => {
+      hasArrived = true; // arrived between the last poll and the arming
+      return true;
+    },
+  });
+  kernel.add(late.stepped);
+  const started = performance.now();
+  t.true(pumpUntil(kernel, () => hasArrived, { ...idle, sliceMs: 10_000 }));
+  t.true(performance.now() - started < 5_000);
+});
+
+test('pumpUntil does not sleep when the doorbell rang after it was sampled', (t) => {
+  const { kernel, port, raise } = domain();
+  let isRung = false;
+  let hasRung = false;
+  kernel.onEvent(port, () => {
+    isRung = true;
+  });
+  kernel.add(
+    machine({
+      arm: () => {
+        if (!hasRung) raise(); // after the last look, before the sleep
+        hasRung = true;
+        return false;
+      },
+    }).stepped,
+  );
+  const started = performance.now();
+  t.true(pumpUntil(kernel, () => isRung, { ...idle, sliceMs: 10_000 }));
+  t.true(performance.now() - started < 5_000);
+});
+
+test('pumpUntil gives up after its timeout', (t) => {
+  const { kernel, advance } = domain();
+  kernel.add(
+    machine({
+      arm: () => {
+        advance(10);
+        return false;
+      },
+    }).stepped,
+  );
+  t.false(pumpUntil(kernel, () => false, idle, 25));
+});
+
+test('runDomain takes turns with the event loop while a machine needs it', async (t) => {
+  const { kernel } = domain();
+  let isFlushed = false;
+  let turns = 0;
+  const turn = async () => {
+    turns += 1;
+    isFlushed = turns === 5;
+  };
+  const flushing = machine({ needsEventLoop: () => !isFlushed, poll: () => false });
+  kernel.add(flushing.stepped);
+  await runDomain(kernel, () => isFlushed, { ...idle, turn });
+  t.is(flushing.count.polls, 5, 'rings are served between the turns');
+});
+
+test('EventLoopPump polls on events, on deadlines and on request, and stops', async (t) => {
+  const { kernel, port, raise } = domain();
+  const log: string[] = [];
+  let deadline = Number.POSITIVE_INFINITY;
+  const worker = machine({
+    deadlineMs: () => deadline,
+    poll: () => {
+      if (deadline === Number.POSITIVE_INFINITY || log.includes('deadline')) return false;
+      log.push('deadline');
+      deadline = Number.POSITIVE_INFINITY;
+      return true;
+    },
+  });
+  kernel.add(worker.stepped);
+  kernel.onEvent(port, () => log.push('event'));
+  const pump = new EventLoopPump(
+    kernel,
+    (callback, ms) => {
+      const timer = setTimeout(callback, ms);
+      return () => clearTimeout(timer);
+    },
+    (error) => t.fail(String(error)),
+  );
+  const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
+  await turn();
+  raise();
+  await turn();
+  t.deepEqual(log, ['event']);
+  deadline = 5;
+  kernel.requestPoll();
+  await turn();
+  t.deepEqual(log, ['event', 'deadline']);
+  pump.stop();
+  const { polls } = worker.count;
+  raise();
+  kernel.requestPoll();
+  await turn();
+  t.is(worker.count.polls, polls);
+});
+
+test('EventLoopPump hands on what a machine throws, once, and stops', async (t) => {
+  const { kernel } = domain();
+  kernel.add(
+    machine({
+      poll: () => {
+        throw new Error('a bug');
+      },
+    }).stepped,
+  );
+  const errors: unknown[] = [];
+  new EventLoopPump(
+    kernel,
+    () => () => {},
+    (error) => errors.push(error),
+  );
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  t.is(errors.length, 1);
+});
