@@ -17,6 +17,8 @@ export interface DriverDomainOptions {
 
 /** A running driver domain. */
 export interface DriverDomain {
+  /** Its bridges by name, for uplinks and captures. */
+  readonly bridges: ReadonlyMap<string, Bridge>;
   /** Whether the toolstack asked it to end and its back ends have let go. */
   isOver(): boolean;
 }
@@ -47,5 +49,5 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
     });
   });
   store.write('data/ready', '1');
-  return { isOver: () => isClosed };
+  return { bridges, isOver: () => isClosed };
 }

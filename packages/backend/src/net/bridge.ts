@@ -209,6 +209,8 @@ export class Bridge implements Stepped {
   readonly name: string;
   /** Learned addresses; private to the bridge and its links. */
   readonly table = new MacTable();
+  /** Called with every port attached from now on: a capture of the whole bridge. */
+  onAttach: ((link: BridgeLink) => void) | undefined = undefined;
   readonly #clock: Clock;
   readonly #ageingMs: number;
   readonly #links: (BridgeLink | undefined)[] = [];
@@ -233,6 +235,7 @@ export class Bridge implements Stepped {
     const index = free < 0 ? this.#links.length : free;
     const link = new BridgeLink(this, port, index, options);
     this.#links[index] = link;
+    this.onAttach?.(link);
     return link;
   }
 

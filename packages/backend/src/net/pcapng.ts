@@ -1,6 +1,6 @@
 // Captures of a bridge's ports in the pcapng format, readable by tcpdump and tshark. draft-ietf-opsawg-pcapng
 import type { Clock } from '@splitring/hypervisor';
-import type { BridgeLink, FrameTap } from './bridge.ts';
+import type { Bridge, BridgeLink, FrameTap } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
 
 const SECTION_HEADER = 0x0a0d0d0a;
@@ -70,6 +70,14 @@ export class PcapngCapture {
     link.tap = tap;
     return () => {
       if (link.tap === tap) link.tap = undefined;
+    };
+  }
+
+  /** Capture every port of `bridge`, those attached later too, until the bridge is gone. */
+  attachAll(bridge: Bridge): void {
+    for (const link of bridge.links) this.attach(link);
+    bridge.onAttach = (link) => {
+      this.attach(link);
     };
   }
 

@@ -1,6 +1,6 @@
 // What every domain's thread does, in a worker and in a simulation alike: rebuild the hypercalls, connect to the xenstore,
 // become a driver domain or a guest. What differs (time, waiting, loading programs) is the environment's.
-import { startDriverDomain } from '@splitring/backend';
+import { type Bridge, startDriverDomain } from '@splitring/backend';
 import { type GuestProgram, runGuest } from '@splitring/frontend';
 import {
   type Clock,
@@ -25,6 +25,12 @@ export interface ThreadEnvironment {
   readonly clock: Clock;
   /** Chance. */
   readonly random: Random;
+  /** Open uplinks and captures; without this, in a simulation, there are none. */
+  openNetworks?(
+    role: DriverRole,
+    kernel: DomainKernel,
+    bridges: ReadonlyMap<string, Bridge>,
+  ): Promise<{ close(): Promise<void> }>;
   /** Load a guest program. */
   load(program: string): Promise<GuestProgram>;
   /** Keep a kernel moving until `isDone`, parked between events (a driver domain). */
@@ -74,7 +80,9 @@ async function driverDomain(
   try {
     await environment.park(kernel, () => disks.isSettled);
     const domain = startDriverDomain({ kernel, disks: disks.devices(), bridges: role.bridges });
+    const networks = await environment.openNetworks?.(role, kernel, domain.bridges);
     await environment.park(kernel, () => domain.isOver());
+    await networks?.close();
   } finally {
     disks.close();
   }

@@ -17,11 +17,29 @@ export interface DiskBoot {
   readonly isReadonly: boolean;
 }
 
+/** A way of a bridge out of the machine. */
+export type UplinkBoot =
+  | {
+      readonly bridge: string;
+      readonly vxlan: {
+        readonly vni: number;
+        readonly remotes: readonly string[];
+        readonly port?: number | undefined;
+        readonly localAddress?: string | undefined;
+      };
+    }
+  | { readonly bridge: string; readonly listen: string }
+  | { readonly bridge: string; readonly connect: string };
+
 /** What a driver domain does. */
 export interface DriverRole {
   readonly kind: 'driver';
   readonly disks: readonly DiskBoot[];
   readonly bridges: readonly string[];
+  /** Ways of its bridges out of the machine. */
+  readonly uplinks: readonly UplinkBoot[];
+  /** Capture files by bridge. */
+  readonly captures: Readonly<Record<string, string>>;
 }
 
 /** What a guest does. */

@@ -12,6 +12,7 @@ import {
 } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import { runDomainThread, type ThreadEnvironment } from './domain-thread.ts';
+import { openNetworks } from './open-networks.ts';
 import type { ThreadBoot, ThreadResult } from './thread-boot.ts';
 import { eventLoopTurn, realClock, realRandom, unrefSchedule } from './thread-time.ts';
 
@@ -51,6 +52,7 @@ export default function liveDomain(boot: ThreadBoot): Promise<ThreadResult> {
     clock: realClock,
     random: realRandom,
     load,
+    openNetworks,
     park: (kernel, isDone) => runDomain(kernel, isDone, idle),
     accompany,
     pump: (kernel, isDone) => {

@@ -30,10 +30,31 @@ const disk = z.strictObject({
   readonly: z.boolean().default(false),
 });
 
+const uplink = z.union([
+  z.strictObject({
+    bridge: name,
+    /** A VXLAN network to other hosts. */
+    vxlan: z.strictObject({
+      vni: z.int().min(0).max(0xff_ffff),
+      remotes: z.array(z.union([z.ipv4(), z.ipv6()])).min(1),
+      port: z.int().min(1).max(65_535).optional(),
+      localAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+    }),
+  }),
+  /** A Unix socket where QEMU guests attach (`-netdev stream`). */
+  z.strictObject({ bridge: name, listen: z.string().min(1) }),
+  /** A Unix socket of passt to attach to. */
+  z.strictObject({ bridge: name, connect: z.string().min(1) }),
+]);
+
 const driverDomain = z.strictObject({
   name,
   disks: z.record(name, disk).default({}),
   bridges: z.array(name).default([]),
+  /** Ways of its bridges out of the machine. */
+  uplinks: z.array(uplink).default([]),
+  /** Capture files (pcapng) by bridge. */
+  captures: z.record(name, z.string().min(1)).default({}),
   /** Heap limit of the worker. */
   memory: size.optional(),
 });

@@ -99,11 +99,12 @@ export class Host implements AsyncDisposable {
       disks.push({ name, routingId: id, image: ready.image, memory: ready.memory, isReadonly: disk.readonly });
     }
     const domain = this.#build(config.name);
+    const { bridges, uplinks, captures } = config;
     for (const disk of disks) {
       hypervisor.pci.add(disk.routingId, domain.domid);
       hypervisor.pci.assign(disk.routingId, domain.domid, domain.generation);
     }
-    const driver = await this.#start(domain, { kind: 'driver', disks, bridges: config.bridges }, config.memory, []);
+    const driver = await this.#start(domain, { kind: 'driver', disks, bridges, uplinks, captures }, config.memory, []);
     this.#drivers.push(driver);
     const ready = this.#toolstack.nodeExists(`/local/domain/${domain.domid}/data/ready`);
     const early = await Promise.race([ready, driver.exited]);
