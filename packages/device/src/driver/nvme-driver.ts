@@ -155,6 +155,7 @@ export class NvmeDriver implements Stepped {
   private armPair(pair: Pair): boolean {
     if (!pair.isArmed) {
       pair.isArmed = true;
+      pair.queue.acknowledge(); // or what was reaped would fire
       this.pci.maskVector(pair.vector, false);
     }
     return pair.queue.hasCompletion;
@@ -214,7 +215,7 @@ export class NvmeDriver implements Stepped {
 
   private *createPair(admin: AdminQueue, id: number): Generator<void, void, void> {
     const allowed = (this.registers.read32(NVME_REG.capLow) & 0xffff) + 1;
-    const entries = Math.min(this.options.queueEntries, allowed);
+    const entries = Math.min(this.options.queueEntries, allowed >>> 1); // the completion queue is twice as long
     const frames = queuePairFrames(entries);
     const memory = this.allocate(frames.sq + frames.cq + frames.lists);
     const queue = new NvmeQueuePair(id, entries, memory, this.registers);
@@ -222,15 +223,14 @@ export class NvmeDriver implements Stepped {
     this.ports.push(port);
     this.kernel.onEvent(port, () => {}); // the event wakes the domain; poll() does the work
     this.pci.maskVector(id, true);
-    const size = (entries - 1) << 16;
     yield* this.command(admin, ADMIN.createCq, `create completion queue ${id}`, {
       page: queue.cqPage,
-      cdw10: id | size,
+      cdw10: id | ((queue.cqEntries - 1) << 16),
       cdw11: (id << 16) | 3, // interrupts enabled, physically contiguous
     });
     yield* this.command(admin, ADMIN.createSq, `create submission queue ${id}`, {
       page: queue.sqPage,
-      cdw10: id | size,
+      cdw10: id | ((entries - 1) << 16),
       cdw11: (id << 16) | 1,
     });
     this.pairs.push({ queue, vector: id, isArmed: false });

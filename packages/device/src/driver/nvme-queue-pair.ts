@@ -29,9 +29,9 @@ export interface TagOwner {
   onComplete: (cookie: number, status: BlockStatus) => void;
 }
 
-/** Memory a queue pair of `entries` needs, in frames: submission queue, completion queue, PRP lists. */
+/** Memory a queue pair needs, in frames: submission queue of `entries`, completion queue of twice as many, PRP lists. */
 export function queuePairFrames(entries: number): { readonly sq: number; readonly cq: number; readonly lists: number } {
-  return { sq: Math.ceil(entries / 64), cq: Math.ceil(entries / 256), lists: Math.ceil(entries / 2) };
+  return { sq: Math.ceil(entries / 64), cq: Math.ceil(entries / 128), lists: Math.ceil(entries / 2) };
 }
 
 /** The block status for an NVMe status field. */
@@ -59,8 +59,10 @@ export function blockStatus(status: number): BlockStatus {
 export class NvmeQueuePair {
   /** Queue id. */
   readonly id: number;
-  /** Entries of each queue. */
+  /** Entries of the submission queue. */
   readonly entries: number;
+  /** Entries of the completion queue. */
+  readonly cqEntries: number;
   /** First bus page of the submission queue. */
   readonly sqPage: number;
   /** First bus page of the completion queue. */
@@ -76,6 +78,7 @@ export class NvmeQueuePair {
   private rungTail = 0;
   private cqHead = 0;
   private phase = 1;
+  private unacknowledged = 0;
   private readonly owners: (TagOwner | undefined)[];
   private readonly cookies: number[];
   /** Blocks still to zero or discard after the piece in flight, and where they start. */
@@ -92,6 +95,7 @@ export class NvmeQueuePair {
     const { buffer, byteOffset } = memory.bytes;
     this.id = id;
     this.entries = entries;
+    this.cqEntries = entries * 2;
     this.registers = registers;
     this.sqPage = memory.first;
     this.cqPage = memory.first + frames.sq;
@@ -154,7 +158,7 @@ export class NvmeQueuePair {
     while (reaped < this.entries) {
       const last = Atomics.load(this.cq, this.cqHead * CQE_WORDS + 3);
       if (((last >>> 16) & 1) !== this.phase) break;
-      if (++this.cqHead === this.entries) {
+      if (++this.cqHead === this.cqEntries) {
         this.cqHead = 0;
         this.phase ^= 1;
       }
@@ -162,9 +166,20 @@ export class NvmeQueuePair {
       this.finish(last & 0xffff, last >>> 17);
     }
     if (reaped === 0) return false;
-    this.registers.write32(NVME_REG.doorbells + this.id * 8 + 4, this.cqHead);
+    this.unacknowledged += reaped;
+    if (this.unacknowledged >= this.entries >>> 1) this.acknowledge();
     this.kick(); // pieces of long commands, and what completions made room for
     return true;
+  }
+
+  /**
+   * Tell the device which completions were reaped. Done every half queue, which the completion queue, twice as long as
+   * the submission queue, has room for, and before the interrupt is armed.
+   */
+  acknowledge(): void {
+    if (this.unacknowledged === 0) return;
+    this.unacknowledged = 0;
+    this.registers.write32(NVME_REG.doorbells + this.id * 8 + 4, this.cqHead);
   }
 
   /** The device is gone: everything in flight ends with `status`, each command told once. */

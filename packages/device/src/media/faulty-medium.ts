@@ -107,6 +107,11 @@ export class FaultyMedium implements Medium {
     else this.medium.persist(positionBytes, lengthBytes, done);
   }
 
+  /** As the medium's. */
+  resample(): number {
+    return this.medium.resample();
+  }
+
   /** The medium is not ours to close. */
   close(): void {
     // one command's view

@@ -47,6 +47,8 @@ export interface Medium {
   flush(done: (status: MediumStatus) => void): void;
   /** Make the blocks of one finished write durable (FUA); a medium without finer means flushes. */
   persist(positionBytes: number, lengthBytes: number, done: (status: MediumStatus) => void): void;
+  /** Look at the size again: the medium may have grown or shrunk. @returns `capacityBytes` from now on */
+  resample(): number;
   /** Let go of the medium; nothing may be in flight. */
   close(): void;
 }

@@ -88,6 +88,11 @@ export class MemoryMedium implements Medium {
     done(MEDIUM_STATUS.okay);
   }
 
+  /** A buffer keeps its size. */
+  resample(): number {
+    return this.capacityBytes;
+  }
+
   /** Nothing to do. */
   close(): void {
     // memory belongs to the platform

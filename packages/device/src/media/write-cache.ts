@@ -173,6 +173,11 @@ export class WriteCache implements Medium {
     this.current.clear();
   }
 
+  /** As the medium's. */
+  resample(): number {
+    return this.medium.resample();
+  }
+
   /** Close the medium; the journal stays. */
   close(): void {
     this.medium.close();

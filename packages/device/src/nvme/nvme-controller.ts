@@ -185,7 +185,7 @@ export class NvmeController implements DeviceModel {
   resample(nsid: number): void {
     const namespace = this.namespaces[nsid - 1];
     if (namespace === undefined) return;
-    const blocks = Math.floor(namespace.medium.capacityBytes / namespace.medium.blockBytes);
+    const blocks = Math.floor(namespace.medium.resample() / namespace.medium.blockBytes);
     if (blocks === namespace.blocks) return;
     namespace.blocks = blocks;
     if (this.isRunning) {
@@ -210,11 +210,13 @@ export class NvmeController implements DeviceModel {
     return new DelayedCommands(this.io, this.queues, this.namespaces, { clock, timing, faults });
   }
 
+  /** Fetch and execute as many commands as a burst and the room in the completion queue allow. */
   private serve(sq: SubmissionQueue): boolean {
-    const isAdmin = sq.id === 0;
-    let served = 0;
+    if (this.queues.hasLate) return false;
+    const count = Math.min(BURST, sq.waiting, sq.cq.room);
     sq.begin();
-    while (sq.head !== sq.tail && served < BURST && !sq.cq.isFull && !this.queues.hasLate && !sq.isDeleted) {
+    const isIo = sq.id !== 0;
+    for (let served = 0; served < count; served++) {
       const words = sq.fetch();
       if (words === undefined) {
         this.queues.isFatal = true; // the queue itself is out of reach
@@ -222,17 +224,16 @@ export class NvmeController implements DeviceModel {
       }
       const { at } = sq;
       const commandId = (words[at] as number) >>> 16; // at lies inside the page
-      const status = isAdmin
-        ? this.admin.execute(words, at, sq)
-        : this.delayed === undefined
-          ? this.io.execute(words, at, sq)
-          : this.delayed.execute(words, at, sq);
-      // The loop has seen room in the completion queue; an admin command may have deleted its own queue meanwhile.
+      const status = isIo ? this.executeIo(words, at, sq) : this.admin.execute(words, at, sq);
       if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) this.queues.isFatal = true;
-      served++;
+      this.commands++;
     }
-    this.commands += served;
-    return served > 0;
+    return count > 0;
+  }
+
+  private executeIo(words: Int32Array, at: number, sq: SubmissionQueue): number {
+    if (this.delayed !== undefined) return this.delayed.execute(words, at, sq);
+    return this.io.execute(words, at, sq);
   }
 
   /** Write CC: enable, disable (a controller reset), shut down. §3.1.5, §7.3, §7.6.2 */

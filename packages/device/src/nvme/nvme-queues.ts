@@ -97,10 +97,10 @@ export class CompletionQueue {
     this.memory.begin();
   }
 
-  /** Whether no entry is free. */
-  get isFull(): boolean {
-    const next = this.tail + 1 === this.entries ? 0 : this.tail + 1;
-    return next === this.head;
+  /** Entries that are free. */
+  get room(): number {
+    const used = this.tail - this.head;
+    return this.entries - 1 - (used < 0 ? used + this.entries : used);
   }
 
   /**
@@ -160,6 +160,12 @@ export class SubmissionQueue {
   begin(): void {
     this.memory.begin();
     this.cq.begin();
+  }
+
+  /** Entries not fetched yet. */
+  get waiting(): number {
+    const ahead = this.tail - this.head;
+    return ahead < 0 ? ahead + this.entries : ahead;
   }
 
   /** Take the next entry: it starts at word `at` of what is returned; undefined after a fault. */

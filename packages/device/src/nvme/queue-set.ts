@@ -126,7 +126,7 @@ export class QueueSet {
   complete(sq: SubmissionQueue, commandId: number, status: number, result: number): void {
     if (sq.isDeleted) return;
     sq.cq.begin();
-    if (sq.cq.isFull) this.late.push({ sq, commandId, status, result });
+    if (sq.cq.room === 0) this.late.push({ sq, commandId, status, result });
     else if (!sq.cq.post(sq.id, sq.head, commandId, status, result)) this.isFatal = true;
   }
 

@@ -81,6 +81,10 @@ export class Iommu implements LocalUnit {
   /** Translations that walked the tables. */
   misses = 0;
   private readonly regions: IommuRegions;
+  private readonly words: Int32Array;
+  private readonly tailWord: number;
+  /** Our own copy of the queue's head: one load tells that nothing was posted. */
+  private servedTail: number;
   private readonly tables: IoPageTables;
   private readonly requesters: Requester[] = [];
   /** busPage, space, entry (0: nothing cached), unused; four words per set. */
@@ -91,6 +95,9 @@ export class Iommu implements LocalUnit {
     this.regions = openIommuTables(tables);
     this.tables = new IoPageTables(tables);
     this.unit = this.claimUnit(domid);
+    this.words = this.regions.words;
+    this.tailWord = this.regions.unitRows + this.unit * UNIT.words + UNIT.tail;
+    this.servedTail = Atomics.load(this.words, this.tailWord - UNIT.tail + UNIT.head);
     this.faults = new FaultLog(this.regions, this.unit);
     this.dropAll();
   }
@@ -127,7 +134,10 @@ export class Iommu implements LocalUnit {
 
   /** Serve posted invalidations: between two polls of the devices. @returns whether there were any */
   serve(): boolean {
-    return serveInvalidations(this.regions, this.unit, this);
+    if (Atomics.load(this.words, this.tailWord) === this.servedTail) return false;
+    serveInvalidations(this.regions, this.unit, this);
+    this.servedTail = Atomics.load(this.words, this.tailWord - UNIT.tail + UNIT.head);
+    return true;
   }
 
   /** Forget the context of a function, and with it nothing else. */

@@ -153,6 +153,7 @@ class Slot {
   private readonly barBase: number;
   private readonly clock: Clock;
   private readyAtMs = 0;
+  private resetsDone: number;
 
   constructor(
     of: PciBusOptions & {
@@ -175,17 +176,19 @@ class Slot {
     const { faults } = of.master.iommu;
     this.msix = new Msix({ row: of.row, routingId: of.id, vectors, remap: of.remap, faults, ports: of.ports });
     of.master.msix = this.msix;
+    this.resetsDone = Atomics.load(of.row.words, ROW.resetRequested);
+    Atomics.store(of.row.words, ROW.resetDone, this.resetsDone);
     this.reset();
   }
 
   poll(): boolean {
     const requested = Atomics.load(this.row.words, ROW.resetRequested);
-    const isResetDue = requested !== Atomics.load(this.row.words, ROW.resetDone);
-    if (isResetDue) {
-      this.reset();
-      Atomics.store(this.row.words, ROW.resetDone, requested);
-    }
-    return this.model.poll() || isResetDue;
+    if (requested === this.resetsDone) return this.model.poll();
+    this.reset();
+    this.resetsDone = requested;
+    Atomics.store(this.row.words, ROW.resetDone, requested);
+    this.model.poll();
+    return true;
   }
 
   /** Function level reset: outstanding DMA dropped, configuration at defaults, interrupts off. */
