@@ -2,7 +2,7 @@
 import { IommuMapper } from './domain/iommu-mapper.ts';
 import { HypercallError } from './error.ts';
 import { EventDelivery, type PortCounters } from './event/event-delivery.ts';
-import { EventPorts } from './event/event-ports.ts';
+import { EventPorts, type PortStatus } from './event/event-ports.ts';
 import { DeviceHolds } from './grant/device-holds.ts';
 import { HeldGrants } from './grant/foreign-grants.ts';
 import { GrantCopy } from './grant/grant-copy.ts';
@@ -244,8 +244,29 @@ export class DomainHypercalls implements Hypercalls {
     return this.#ports.bindPirq(source);
   }
 
+  /** Make a port for a VIRQ. @throws HypercallError EINVAL, EPERM, EEXIST, ENOSPC */
+  bindVirq(virq: number): EvtchnPort {
+    return this.#ports.bindVirq(virq);
+  }
+
+  /** What a port of this domain is bound to. */
+  portStatus(port: EvtchnPort): PortStatus {
+    return this.#ports.status(port);
+  }
+
+  /** Close every port of this domain. */
+  resetPorts(): void {
+    for (let port = 1; port < this.#tables.limits.portsPerDomain; port++) this.closePort(port as EvtchnPort); // a port number
+  }
+
+  /** Raise a port of another domain outside any channel; it takes effect only on ports that name us as their source. */
+  raise(domid: DomId, port: EvtchnPort): void {
+    this.#events.raise(domid, port, 0);
+  }
+
   closePort(port: EvtchnPort): void {
     this.#ports.close(port);
+    if (this.#ports.isPort(port)) this.#events.forget(port);
   }
 
   notify(port: EvtchnPort): void {

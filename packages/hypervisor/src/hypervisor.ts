@@ -6,6 +6,9 @@ import { clearRows, clearTouched, closePorts, countHolds, undoMappings } from '.
 import { type DomainUsage, usageOf } from './domain/usage.ts';
 import { DomainHypercalls } from './domain-hypercalls.ts';
 import { HypercallError } from './error.ts';
+import { findPort } from './event/event-ports.ts';
+import { PORT, portWord } from './event/port-word.ts';
+import { VIRQ } from './event/virq.ts';
 import {
   GNTTAB_RESERVED_CONSOLE,
   GNTTAB_RESERVED_XENSTORE,
@@ -150,6 +153,13 @@ export class Hypervisor {
     return (request) => this.#serve(record, request);
   }
 
+  /** Raise a VIRQ of a domain; one that it has not bound is swallowed. @throws HypercallError ESRCH */
+  raiseVirq(domid: DomId, virq: number): void {
+    this.#live(domid);
+    const port = findPort(this.#tables, domid, portWord(PORT.virq, DOM0, virq));
+    if (port !== 0) this.dom0.raise(domid, port);
+  }
+
   /** Deliver no more events to a domain until as many `unpause` calls. */
   pause(domid: DomId): void {
     this.#live(domid);
@@ -187,6 +197,7 @@ export class Hypervisor {
     record.disconnect();
     Atomics.store(words, this.#tables.domain(domid) + DOMAIN_STATE_WORD, DOMAIN_STATE.zombie);
     this.reap();
+    this.raiseVirq(DOM0, VIRQ.DOM_EXC);
     // A sender may have been killed between setting an event pending and ringing: let everybody look.
     for (const other of this.#records.keys()) this.#kick(domid, other);
   }
@@ -356,6 +367,7 @@ export class Hypervisor {
     const known = Object.values(SHUTDOWN).find((one) => one === reason) ?? SHUTDOWN.crash;
     const word = this.#tables.domain(record.domid) + DOMAIN_SHUTDOWN_WORD;
     Atomics.store(this.#tables.words, word, known + 1);
+    this.raiseVirq(DOM0, VIRQ.DOM_EXC);
     this.onShutdown(record.domid, record.generation, known);
   }
 

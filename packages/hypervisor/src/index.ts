@@ -3,10 +3,21 @@ export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } 
 export type { MemorySource } from './domain/memory-builder.ts';
 export { SharedCounters } from './domain/shared-counters.ts';
 export type { DomainUsage } from './domain/usage.ts';
+export { type SharedWasmMemory, wasmMemorySource } from './domain/wasm-memory.ts';
 export { DomainHypercalls } from './domain-hypercalls.ts';
 export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
 export type { PortCounters } from './event/event-delivery.ts';
+export type { PortStatus } from './event/event-ports.ts';
+export {
+  EOI_MOST_MS,
+  EOI_TICK_MS,
+  EventThrottle,
+  SPURIOUS_THRESHOLD,
+  type ThrottleCounters,
+} from './event/event-throttle.ts';
+export { PORT } from './event/port-word.ts';
+export { NR_VIRQS, VIRQ } from './event/virq.ts';
 export {
   type CopyOp,
   type CopySide,

@@ -66,7 +66,7 @@ export class MemoryBuilder {
     }
     const size = Math.min(left, this.#sizeFor(owner.identity, peer.identity, frames));
     const id = this.#freeId();
-    const memory = this.#source.allocate(size * PAGE_SIZE);
+    const memory = this.#allocate(owner, size * PAGE_SIZE);
     const at = this.#tables.extent(id);
     const generation = ((words[at + 3] ?? 0) + 1) | 0;
     const grant: ExtentGrant = {
@@ -167,6 +167,16 @@ export class MemoryBuilder {
     for (const extent of this.#limbo.splice(0)) {
       if (countHolds(this.#tables, extent.owner, extent.id) > 0) this.#limbo.push(extent);
       else this.#source.release(extent.buffer, extent.byteOffset, extent.frames * PAGE_SIZE);
+    }
+  }
+
+  #allocate(owner: DomainRecord, lengthBytes: number): ReturnType<MemorySource['allocate']> {
+    try {
+      return this.#source.allocate(lengthBytes);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const { domid } = owner;
+      throw new HypercallError('ENOMEM', `Cannot give domain ${domid} memory: the machine has none`, { domid }, error);
     }
   }
 

@@ -96,14 +96,20 @@ export class EventDelivery {
     this.tables.ring(this.domid); // whoever is about to sleep on the doorbell must look again
   }
 
-  /** Forget everything about a port's former use. */
+  /** Forget everything about a port's former use, what has arrived but was not collected included. */
   reset(port: number): void {
+    this.collect();
+    this.forget(port);
+    const at = this.counters + port * COUNTER_WORDS;
+    this.words.fill(0, at, at + COUNTER_WORDS);
+  }
+
+  /** A port has been closed: what is pending on it never fires. */
+  forget(port: number): void {
     const word = port >> 5;
     const keep = ~(1 << (port & 31));
     this.pending[word] = (this.pending[word] ?? 0) & keep;
     this.masked[word] = (this.masked[word] ?? 0) & keep;
-    const at = this.counters + port * COUNTER_WORDS;
-    this.words.fill(0, at, at + COUNTER_WORDS);
   }
 
   /** Counters of a port since it was opened. */
@@ -203,7 +209,8 @@ export class EventDelivery {
       if (port >= this.tables.limits.portsPerDomain) continue;
       const binding = Atomics.load(this.words, this.ports + port);
       const kind = portKind(binding);
-      if (kind >= PORT.interdomain && kind <= PORT.binding && portDomid(binding) === peer) accepted |= 1 << b;
+      // `unbound` too: an end that raises and closes has still raised.
+      if (kind >= PORT.unbound && kind <= PORT.binding && portDomid(binding) === peer) accepted |= 1 << b;
       else this.count(port, SPURIOUS);
     }
     if (accepted === 0) return;

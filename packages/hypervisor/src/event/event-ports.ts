@@ -3,10 +3,11 @@
 // A binding is two words in the tables of two domains. Each step is one compare-exchange, and `binding` / `closing` say
 // what was under way, so that after the fence of a killed domain closing all of its ports completes every half step.
 import { HypercallError } from '../error.ts';
-import { DOMID_SELF, type DomId, type EvtchnPort } from '../ids.ts';
+import { DOM0, DOMID_SELF, type DomId, type EvtchnPort } from '../ids.ts';
 import type { DomainMemory } from '../memory/domain-memory.ts';
 import { type Identity, identityDomid, type Tables } from '../memory/tables.ts';
 import { PORT, portDomid, portKind, portRemote, portWord } from './port-word.ts';
+import { isGlobalVirq, NR_VIRQS } from './virq.ts';
 
 /**
  * Close one port in the shared tables: its other end, if any, becomes unbound.
@@ -25,14 +26,33 @@ export function closeInTables(tables: Tables, domid: number, port: number, reser
     if (isPaired) {
       const other = tables.ports(portDomid(seen)) + portRemote(seen);
       const unbound = portWord(PORT.unbound, reserveFor, 0);
-      // It names us either way; whichever of the two it is, the other does not match. If neither does, it has gone.
-      for (const from of [PORT.interdomain, PORT.binding]) {
+      // It names us either way. In this order: the other end moves from binding to interdomain, never back.
+      for (const from of [PORT.binding, PORT.interdomain]) {
         Atomics.compareExchange(words, other, portWord(from, domid, port), unbound);
       }
       Atomics.store(words, at, 0);
     }
     return;
   }
+}
+
+/** The first port of a domain that is bound as `word` says, or 0. */
+export function findPort(tables: Tables, domid: number, word: number): EvtchnPort | 0 {
+  const base = tables.ports(domid);
+  for (let port = 1; port < tables.limits.portsPerDomain; port++) {
+    if (Atomics.load(tables.words, base + port) === word) return port as EvtchnPort; // an index into its ports
+  }
+  return 0;
+}
+
+/** A port's binding. */
+export interface PortStatus {
+  /** One of PORT. */
+  readonly kind: number;
+  /** The other end's domain, for kinds that have one. */
+  readonly domid: DomId;
+  /** The other end's port, or the VIRQ. */
+  readonly port: EvtchnPort;
 }
 
 /** The ports of one domain. */
@@ -57,7 +77,7 @@ export class EventPorts {
 
   /** The binding of a port; 0 for one that is closed or out of range. */
   word(port: number): number {
-    return port > 0 && port < this.#tables.limits.portsPerDomain ? Atomics.load(this.#words, this.#base + port) : 0;
+    return this.isPort(port) ? Atomics.load(this.#words, this.#base + port) : 0;
   }
 
   /** Make a port for `remote` to bind to. @throws HypercallError ESRCH, ENOSPC */
@@ -70,10 +90,10 @@ export class EventPorts {
   bindInterdomain(remote: DomId, remotePort: EvtchnPort): EvtchnPort {
     const peer = this.#peer(remote);
     const domid = identityDomid(peer);
-    const isPort = remotePort > 0 && remotePort < this.#tables.limits.portsPerDomain;
     const other = this.#tables.ports(domid) + remotePort;
     const wanted = portWord(PORT.unbound, this.#domid, 0);
-    if (!isPort || Atomics.load(this.#words, other) !== wanted) throw this.#notForUs(domid, remotePort);
+    if (!this.isPort(remotePort) || Atomics.load(this.#words, other) !== wanted)
+      throw this.#notForUs(domid, remotePort);
     const binding = portWord(PORT.binding, domid, remotePort);
     const port = this.#open(binding, peer);
     const mine = portWord(PORT.interdomain, this.#domid, port);
@@ -97,6 +117,35 @@ export class EventPorts {
   bindPirq(source: DomId): EvtchnPort {
     const peer = this.#peer(source);
     return this.#open(portWord(PORT.pirq, identityDomid(peer), 0), peer);
+  }
+
+  /**
+   * Make a port for a VIRQ, which the hypervisor raises from the host thread.
+   * @throws HypercallError EINVAL no such VIRQ, EPERM a global one outside dom0, EEXIST bound already, ENOSPC
+   */
+  bindVirq(virq: number): EvtchnPort {
+    if (!Number.isInteger(virq) || virq < 0 || virq >= NR_VIRQS) {
+      throw new HypercallError('EINVAL', `Cannot bind VIRQ ${virq}: must be 0 … ${NR_VIRQS - 1}`, { virq });
+    }
+    if (isGlobalVirq(virq) && this.#domid !== DOM0) {
+      throw new HypercallError('EPERM', `Cannot bind VIRQ ${virq}: only dom0 may`, { virq });
+    }
+    const word = portWord(PORT.virq, DOM0, virq);
+    if (findPort(this.#tables, this.#domid, word) !== 0) {
+      throw new HypercallError('EEXIST', `Cannot bind VIRQ ${virq}: it is bound`, { virq });
+    }
+    return this.#open(word, this.#peer(DOM0));
+  }
+
+  /** What a port is bound to. @see PORT for the numbers; xen/include/public/event_channel.h, EVTCHNOP_status */
+  status(port: EvtchnPort): PortStatus {
+    const word = this.word(port);
+    return { kind: portKind(word), domid: portDomid(word) as DomId, port: portRemote(word) as EvtchnPort }; // as bound
+  }
+
+  /** Whether this is the number of a port, open or not. */
+  isPort(port: number): boolean {
+    return port > 0 && port < this.#tables.limits.portsPerDomain;
   }
 
   /** Close a port; idempotent. The other end, if any, stays unbound and reserved for us. */
