@@ -3,21 +3,16 @@
 import { DomainRecord } from './domain/domain-record.ts';
 import { MemoryBuilder, type MemorySource, separateBuffers } from './domain/memory-builder.ts';
 import { clearRows, clearTouched, closePorts, countHolds, undoMappings } from './domain/reclaim.ts';
+import { type Domain, type DomainSpec, makeStartRings, openStartRing } from './domain/start-rings.ts';
 import { type DomainUsage, usageOf } from './domain/usage.ts';
 import { DomainHypercalls } from './domain-hypercalls.ts';
 import { HypercallError } from './error.ts';
 import { findPort } from './event/event-ports.ts';
 import { PORT, portWord } from './event/port-word.ts';
 import { VIRQ } from './event/virq.ts';
-import {
-  GNTTAB_RESERVED_CONSOLE,
-  GNTTAB_RESERVED_XENSTORE,
-  GRANT_WORDS,
-  GTF_permit_access,
-  grantWord,
-} from './grant/grant-entry.ts';
-import { type FrameRun, GNTMAP_host_map, GNTST, SHUTDOWN, type ShutdownReason } from './hypercalls.ts';
-import { DOM0, type DomId, type EvtchnPort, type GrantHandle, type GrantRef, PAGE_SIZE } from './ids.ts';
+import { GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE } from './grant/grant-entry.ts';
+import { GNTMAP_host_map, GNTST, SHUTDOWN, type ShutdownReason } from './hypercalls.ts';
+import { DOM0, type DomId, PAGE_SIZE } from './ids.ts';
 import { IoPageTables } from './iommu/io-page-tables.ts';
 import { createIommuTables } from './iommu/iommu-layout.ts';
 import type { DomainBoot, StartInfo } from './memory/boot.ts';
@@ -46,38 +41,6 @@ export interface HypervisorOptions {
   readonly limits?: Partial<Limits>;
   /** Where extents come from; by default every one is a buffer of its own. */
   readonly memory?: MemorySource;
-}
-
-/** How a domain is made. */
-export interface DomainSpec {
-  /** For people. */
-  readonly name: string;
-  /** Most memory it may own, in bytes; a default of the machine otherwise. */
-  readonly memoryBytes?: number;
-}
-
-/** dom0's end of one of a new domain's first rings. */
-export interface StartRing {
-  /** The page, mapped by dom0 (it lives as long as the domain is not reclaimed). */
-  readonly page: FrameRun;
-  /** dom0's port, bound to the domain's. */
-  readonly port: EvtchnPort;
-}
-
-/** A domain that has been built and not started. */
-export interface Domain {
-  /** Its number. */
-  readonly domid: DomId;
-  /** Which use of that number. */
-  readonly generation: number;
-  /** For people. */
-  readonly name: string;
-  /** For its thread. */
-  readonly boot: DomainBoot;
-  /** dom0's end of its xenstore ring. */
-  readonly store: StartRing;
-  /** dom0's end of its console ring. */
-  readonly console: StartRing;
 }
 
 /**
@@ -251,18 +214,10 @@ export class Hypervisor {
       return message;
     };
     const builder = new DomainHypercalls(this.#bootOf(record, undefined), { post: port.post, receive });
-    const pages = builder.allocateFrames(DOM0, 2);
-    const start: StartInfo = {
-      storeFrame: pages.first,
-      storePort: builder.allocUnbound(DOM0),
-      consoleFrame: (pages.first + 1) as StartInfo['consoleFrame'], // the second frame of the run
-      consolePort: builder.allocUnbound(DOM0),
-    };
-    this.#grantReserved(domid, GNTTAB_RESERVED_XENSTORE, start.storeFrame);
-    this.#grantReserved(domid, GNTTAB_RESERVED_CONSOLE, start.consoleFrame);
+    const start = makeStartRings(builder, this.#grantTables[domid] ?? new Int32Array(0));
     const boot = { ...this.#bootOf(record, start), memory };
-    const store = this.#startRing(record, GNTTAB_RESERVED_XENSTORE, start.storePort);
-    const console = this.#startRing(record, GNTTAB_RESERVED_CONSOLE, start.consolePort);
+    const store = openStartRing(this.dom0, record, GNTTAB_RESERVED_XENSTORE, start.storePort);
+    const console = openStartRing(this.dom0, record, GNTTAB_RESERVED_CONSOLE, start.consolePort);
     return { domid, generation, name, boot, store, console };
   }
 
@@ -328,24 +283,6 @@ export class Hypervisor {
       if (!this.#records.has(domid)) return domid;
     }
     throw new HypercallError('ENOSPC', `Cannot create a domain: all ${domains - 1} domids are in use`, { domains });
-  }
-
-  #grantReserved(domid: DomId, ref: number, frame: number): void {
-    const table = this.#grantTables[domid];
-    if (table === undefined) return;
-    table[ref * GRANT_WORDS + 1] = frame;
-    Atomics.store(table, ref * GRANT_WORDS, grantWord(GTF_permit_access, DOM0));
-  }
-
-  #startRing(record: DomainRecord, ref: number, port: EvtchnPort): StartRing {
-    const { domid } = record;
-    const { status, run, handles } = this.dom0.mapRun(domid, [ref as GrantRef], GNTMAP_host_map); // a reserved reference
-    if (status !== GNTST.okay || run === undefined) {
-      throw new HypercallError('ENOSPC', `Cannot map the first rings of domain ${domid}: status ${status}`, { domid });
-    }
-    const bound = this.dom0.bindInterdomain(domid, port);
-    record.startRings.push({ handle: handles[0] as GrantHandle, port: bound }); // one grant mapped, one handle
-    return { page: run, port: bound };
   }
 
   /** dom0 lets go of its ends of a dead domain's first rings. */

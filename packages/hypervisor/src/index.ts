@@ -2,6 +2,7 @@ export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host
 export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
 export type { MemorySource } from './domain/memory-builder.ts';
 export { SharedCounters } from './domain/shared-counters.ts';
+export type { Domain, DomainSpec, StartRing } from './domain/start-rings.ts';
 export type { DomainUsage } from './domain/usage.ts';
 export { type SharedWasmMemory, wasmMemorySource } from './domain/wasm-memory.ts';
 export { DomainHypercalls } from './domain-hypercalls.ts';
@@ -33,14 +34,7 @@ export {
   type ShutdownReason,
   type UnmapOp,
 } from './hypercalls.ts';
-export {
-  attach,
-  type Domain,
-  type DomainSpec,
-  Hypervisor,
-  type HypervisorOptions,
-  type StartRing,
-} from './hypervisor.ts';
+export { attach, Hypervisor, type HypervisorOptions } from './hypervisor.ts';
 export {
   DOM0,
   DOMID_FIRST_RESERVED,
