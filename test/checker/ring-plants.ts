@@ -165,8 +165,8 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   {
     name: 'torn slot: published before it is written',
     file: 'fixed-producer.ts',
-    find: 'this.ring.copyFrom(source, slot, index & this.mask);\n    this.stageOne(index);',
-    replace: 'this.stageOne(index);\n    this.ring.copyFrom(source, slot, index & this.mask);',
+    find: 'this.ring.copyPlace(source, slot, place);\n    this.stageOne(index);',
+    replace: 'this.stageOne(index);\n    this.ring.copyPlace(source, slot, place);',
     caughtBy: [
       'fixedStream from 0',
       'fixedStream from 2^31 - 1',
@@ -184,8 +184,8 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   {
     name: 'torn slot: given back before it is read',
     file: 'fixed-consumer.ts',
-    find: 'into.copyFrom(this.ring, index & this.mask, slot);\n    this.consumeOne(index);',
-    replace: 'this.consumeOne(index);\n    into.copyFrom(this.ring, index & this.mask, slot);',
+    find: 'into.copyPlace(this.ring, place, slot);\n    this.consumeOne(index);',
+    replace: 'this.consumeOne(index);\n    into.copyPlace(this.ring, place, slot);',
     caughtBy: [
       'fixedStream from 0',
       'fixedStream from 2^31 - 1',
