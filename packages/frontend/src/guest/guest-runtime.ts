@@ -32,17 +32,17 @@ export interface GuestRuntimeOptions {
 }
 
 /**
- * Wait for the devices, run the program to its end, and close the devices in order.
+ * Wait for the devices, run the program to its end, and let go of the devices.
+ * @returns what the program returned; undefined if the guest was told to shut down before it could start
  * @throws SplitringError DEVICES_NOT_CONNECTED when a device does not connect in time; whatever the program throws
  */
 export async function runGuest<Args, Result>(
   program: GuestProgram<Args, Result>,
   options: GuestRuntimeOptions,
-): Promise<Result> {
+): Promise<Result | undefined> {
   const guest = new GuestRuntime(options);
-  await guest.devicesConnected();
   try {
-    return await program(guest.context<Args>());
+    return (await guest.devicesConnected()) ? await program(guest.context<Args>()) : undefined;
   } finally {
     guest.close();
   }
@@ -69,8 +69,8 @@ class GuestRuntime {
     kernel.requestPoll();
   }
 
-  /** Resolves when every configured device is there, or the guest is told to shut down. */
-  async devicesConnected(): Promise<void> {
+  /** Resolves true when every configured device is there, false when the guest is told to shut down first. */
+  async devicesConnected(): Promise<boolean> {
     const { kernel, connectTimeoutMs, name } = this.options;
     const deadline = kernel.clock.nowMs() + connectTimeoutMs;
     while (this.missing().length > 0 && !this.shutdown.signal.aborted) {
@@ -84,6 +84,7 @@ class GuestRuntime {
       }
       await this.sleeps.sleep(1);
     }
+    return !this.shutdown.signal.aborted;
   }
 
   /** What the program gets. */

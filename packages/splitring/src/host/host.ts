@@ -1,6 +1,6 @@
 // The host: one machine with its driver domains, to which guests are added.
 
-import { type Domain, type DomId, routingId, SharedCounters } from '@splitring/hypervisor';
+import { type Domain, type DomainUsage, type DomId, routingId, SharedCounters } from '@splitring/hypervisor';
 import { vbdNumber } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts';
@@ -73,6 +73,11 @@ export class Host implements AsyncDisposable {
   /** Messages that went over control channels so far: none for I/O, only for control operations. */
   get controlMessages(): number {
     return this.#messageCounts.reduce((sum, count) => sum + count(), 0);
+  }
+
+  /** What each domain holds now: frames, grants, mappings, ports. Domain 0 is among them. */
+  inspect(): readonly DomainUsage[] {
+    return this.#toolstack.hypervisor.inspect();
   }
 
   /** The driver domains. */
