@@ -48,11 +48,16 @@ function neverOpened(
 ): number | undefined {
   const isFree = (at: number): boolean => stateOf(Atomics.load(control, at)) === END.free;
   const isHere = (at: number): boolean => isOpenHere(Atomics.load(control, at));
-  const freeSender = senders.find(isFree);
+  const freeSender = neverUsed(control, senders);
   if (end === 'sender') return freeSender;
   if (end === 'receiver') return isFree(RECEIVER_STATE) ? RECEIVER_STATE : undefined;
   if (isHere(RECEIVER_STATE)) return freeSender;
   return isFree(RECEIVER_STATE) && senders.some(isHere) ? RECEIVER_STATE : undefined;
+}
+
+/** The first lane, if no sender has ever come: else the fate of the channel is that of those who came. */
+function neverUsed(control: Int32Array, senders: readonly number[]): number | undefined {
+  return senders.every((at) => Atomics.load(control, at) === 0) ? senders[0] : undefined;
 }
 
 function markEnd(control: Int32Array, at: number): void {
@@ -64,8 +69,7 @@ function markEnd(control: Int32Array, at: number): void {
 export function settleOrphan(view: ChannelView, opened: 'sender' | 'receiver'): void {
   if (!orphaned.delete(view)) return;
   const { control, lanes } = view;
-  const opposite = opened === 'sender' ? [RECEIVER_STATE] : senderStates(lanes);
-  const missing = opposite.find((at) => stateOf(Atomics.load(control, at)) === END.free);
+  const missing = neverUsed(control, opened === 'sender' ? [RECEIVER_STATE] : senderStates(lanes));
   if (missing !== undefined) markEnd(control, missing);
 }
 

@@ -102,7 +102,7 @@ export class ChannelSender extends ChannelEnd {
     this.tail = Atomics.load(control, this.tailAt);
     this.stage = this.tail;
     this.headSeen = Atomics.load(control, this.headAt);
-    this.receiverSeen = control[RECEIVER_STATE] as number;
+    this.receiverSeen = -1; // no state word: the first send looks whether there is anybody to send to
     this.window = this.policy === 'manual' ? NEVER : 1;
     this.claimed = -1;
     this.claimedLength = 0;

@@ -1,0 +1,255 @@
+// Small worlds in which the message channel is explored: a lane of 64 bytes, three or four messages, a seam, sleeps, deaths.
+import type { EndProgram, Outcome, Probe, Scenario } from './explore.ts';
+import type { RingLibrary } from './plants.ts';
+
+const CAPACITY_BYTES = 64;
+const LINE_BYTES = 128;
+const LANE_LINES = 6;
+const THREAD = Symbol.for('sharedarraybuffer-ring.thread');
+/** Payload lengths: with their headers 24, 32 and 32 bytes, so that a lane of 64 is full twice and every start meets the seam. */
+const LENGTHS = [16, 24, 24];
+
+/** The shared memory of one channel. */
+export interface ChannelWorld {
+  readonly buffer: SharedArrayBuffer;
+  readonly producers: number;
+}
+
+/** What a scenario varies. */
+export interface ChannelVariant {
+  /** Where both positions start. */
+  readonly at: number;
+  readonly producers?: number;
+  readonly preemptions?: number;
+}
+
+function setup(lib: RingLibrary, { at, producers = 1 }: ChannelVariant) {
+  const channel = lib.createChannel({ capacityBytes: CAPACITY_BYTES, producers, restart: 'resume' });
+  const { buffer } = channel.handle.memory;
+  if (buffer === undefined) throw new Error('a plain channel lies in a plain buffer');
+  for (let lane = 0; lane < producers; lane += 1) {
+    const base = ((4 + LANE_LINES * lane) * LINE_BYTES) / 4;
+    new Int32Array(buffer)[base] = at; // tail
+    new Int32Array(buffer)[base + 64] = at; // head
+    new Int32Array(buffer)[base + 96] = at; // dataEvent: long past
+    new Int32Array(buffer)[base + 34] = at; // roomEvent: long past
+  }
+  return () => ({ buffers: [buffer], world: { buffer, producers } });
+}
+
+/** Open the channel as another thread would: with a thread number of its own, no clock, no spinning. */
+function open(lib: RingLibrary, { buffer, producers }: ChannelWorld, thread: number) {
+  Reflect.set(globalThis, THREAD, thread);
+  const handle = {
+    kind: 'channel',
+    version: 1,
+    memory: { buffer },
+    at: 0,
+    capacityBytes: CAPACITY_BYTES,
+    producers,
+  } as const;
+  const clock = (): number => 0;
+  return lib.openChannel(handle, { wait: lib.spinThenWait({ maxSpins: 0, clock }), clock, publish: 'each' });
+}
+
+const messageOf = (n: number, length: number): Uint8Array => new Uint8Array(length).fill(n);
+const SENDER_THREAD = 11;
+const RECEIVER_THREAD = 99;
+
+function sendAll(lib: RingLibrary, world: ChannelWorld, probe: Probe, thread: number, first = 0, closes = true): void {
+  try {
+    const { sender } = open(lib, world, thread);
+    for (let n = first; n < LENGTHS.length; n += 1) {
+      sender.sendSync(messageOf(thread * 10 + n, LENGTHS[n] ?? 0));
+      probe.report(n);
+    }
+    if (closes) sender.close();
+  } catch (error) {
+    probe.report((error as { code?: string }).code ?? String(error));
+  }
+}
+
+function receiveAll(lib: RingLibrary, world: ChannelWorld, probe: Probe, count = Number.POSITIVE_INFINITY): void {
+  try {
+    const { receiver } = open(lib, world, RECEIVER_THREAD);
+    for (let n = 0; n < count; n += 1) {
+      const message = receiver.receiveSync();
+      if (message === undefined) {
+        probe.report('closed');
+        return;
+      }
+      const isWhole = message.every((byte) => byte === message[0]);
+      probe.report(isWhole ? `${message[0]}/${message.length}` : `torn ${[...message]}`);
+    }
+  } catch (error) {
+    probe.report((error as { code?: string }).code ?? String(error));
+  }
+}
+
+const expected = (thread: number): string[] => LENGTHS.map((length, n) => `${thread * 10 + n}/${length}`);
+
+function reports({ ends }: Outcome<ChannelWorld>, name: string): string[] {
+  return (ends[name]?.reports ?? []).map(String);
+}
+
+function unfinished({ ends }: Outcome<ChannelWorld>): string | undefined {
+  const stuck = Object.entries(ends).find(([, { status }]) => status === 'asleep');
+  const others = Object.entries(ends).map(([name, end]) => `${name} ${end.status} ${end.reports.join(' ')}`);
+  return stuck === undefined ? undefined : `${stuck[0]} waits for ever (${others.join('; ')})`;
+}
+
+function mustBe(what: string, got: readonly string[], wanted: readonly string[]): string | undefined {
+  return got.join(' ') === wanted.join(' ') ? undefined : `${what}: ${got.join(' ')}, expected ${wanted.join(' ')}`;
+}
+
+/** How far the tail is from `at` after each message, padding before the seam included. */
+function endsFrom(at: number): number[] {
+  let end = 0;
+  return LENGTHS.map((length) => {
+    const size = length + 8;
+    const toSeam = CAPACITY_BYTES - ((at + end) & (CAPACITY_BYTES - 1));
+    end += size > toSeam ? toSeam + size : size;
+    return end;
+  });
+}
+
+/** The owner of a thread that died: tells the channel. */
+function owner(lib: RingLibrary, of: string, thread: number): EndProgram<ChannelWorld> {
+  return {
+    name: `owner of ${of}`,
+    startsAfter: of,
+    run: (world) => {
+      const channel = open(lib, world, 1);
+      lib.watch({ threadId: thread - 1 }, channel, { end: of.startsWith('receiver') ? 'receiver' : 'sender' }).died();
+    },
+  };
+}
+
+/** Both ends block, and no close comes to help: every message once, whole, in order; nobody sleeps for ever. */
+export function channelStream(lib: RingLibrary, variant: ChannelVariant): Scenario<ChannelWorld> {
+  return {
+    setup: setup(lib, variant),
+    preemptions: variant.preemptions ?? 2,
+    ends: [
+      { name: 'sender', run: (world, probe) => sendAll(lib, world, probe, SENDER_THREAD, 0, false) },
+      { name: 'receiver', run: (world, probe) => receiveAll(lib, world, probe, LENGTHS.length) },
+    ],
+    check: (outcome) =>
+      unfinished(outcome) ?? mustBe('receiver', reports(outcome, 'receiver'), expected(SENDER_THREAD)),
+  };
+}
+
+/** The sender dies anywhere: the receiver sees whole messages from the first on, at least the sent ones, then the news. */
+export function channelSenderDies(lib: RingLibrary, variant: ChannelVariant): Scenario<ChannelWorld> {
+  return {
+    setup: setup(lib, variant),
+    preemptions: variant.preemptions ?? 1,
+    kills: 1,
+    ends: [
+      { name: 'sender', isMortal: true, run: (world, probe) => sendAll(lib, world, probe, SENDER_THREAD) },
+      { name: 'receiver', run: (world, probe) => receiveAll(lib, world, probe) },
+      owner(lib, 'sender', SENDER_THREAD),
+    ],
+    check: (outcome) => {
+      const got = reports(outcome, 'receiver');
+      const last = got.pop();
+      const isDead = outcome.ends['sender']?.status === 'dead';
+      if (last !== 'closed' && !(isDead && last === 'CHANNEL_PEER_DIED')) return `receiver was told ${last}`;
+      if (got.length < reports(outcome, 'sender').length) return 'a message that was sent is lost';
+      return unfinished(outcome) ?? mustBe('receiver', got, expected(SENDER_THREAD).slice(0, got.length));
+    },
+  };
+}
+
+/** The receiver dies anywhere: the sender, asleep on a full lane or not, is told. */
+export function channelReceiverDies(lib: RingLibrary, variant: ChannelVariant): Scenario<ChannelWorld> {
+  return {
+    setup: setup(lib, variant),
+    preemptions: variant.preemptions ?? 1,
+    kills: 1,
+    ends: [
+      { name: 'sender', run: (world, probe) => sendAll(lib, world, probe, SENDER_THREAD) },
+      { name: 'receiver', isMortal: true, run: (world, probe) => receiveAll(lib, world, probe) },
+      owner(lib, 'receiver', RECEIVER_THREAD),
+    ],
+    check: (outcome) => {
+      const got = reports(outcome, 'receiver').filter((report) => report !== 'closed');
+      const told = reports(outcome, 'sender').at(-1);
+      const isTold = told === `${LENGTHS.length - 1}` || told === 'CHANNEL_PEER_DIED';
+      if (!isTold) return `sender was told ${told}`;
+      return unfinished(outcome) ?? mustBe('receiver', got, expected(SENDER_THREAD).slice(0, got.length));
+    },
+  };
+}
+
+/** The sender dies anywhere and a successor goes on after the last published message: none lost, none twice. */
+export function channelSenderResumes(lib: RingLibrary, variant: ChannelVariant): Scenario<ChannelWorld> {
+  const { at } = variant;
+  return {
+    setup: setup(lib, variant),
+    preemptions: variant.preemptions ?? 1,
+    kills: 1,
+    ends: [
+      { name: 'sender', isMortal: true, run: (world, probe) => sendAll(lib, world, probe, SENDER_THREAD) },
+      {
+        name: 'owner of sender',
+        startsAfter: 'sender',
+        run: (world) => {
+          const channel = open(lib, world, 1);
+          lib.watch({ threadId: SENDER_THREAD - 1 }, channel, { end: 'sender' }).died();
+        },
+      },
+      {
+        name: 'heir',
+        startsAfter: 'owner of sender',
+        run: (world, probe) => {
+          const published = lib.distance(Atomics.load(new Int32Array(world.buffer, 4 * LINE_BYTES, 1), 0), at);
+          const first = endsFrom(at).filter((end) => published >= end).length;
+          if (first < LENGTHS.length) sendAll(lib, world, probe, SENDER_THREAD, first);
+        },
+      },
+      { name: 'receiver', run: (world, probe) => receiveAll(lib, world, probe) },
+    ],
+    check: (outcome) => {
+      const got = reports(outcome, 'receiver');
+      const told = got.pop();
+      // The receiver may look before the heir has come: it is then told of the death, after all that was published.
+      if (told !== 'closed' && told !== 'CHANNEL_PEER_DIED') return `receiver was told ${told}`;
+      const all = expected(SENDER_THREAD);
+      if (told === 'closed' && got.length < all.length) return `closed after ${got.length} messages`;
+      const stuck = told === 'closed' ? unfinished(outcome) : undefined;
+      return stuck ?? mustBe('receiver', got, all.slice(0, got.length));
+    },
+  };
+}
+
+/** Two senders, one of which may die anywhere: the other's messages all arrive. */
+export function channelOneOfTwoDies(lib: RingLibrary, variant: ChannelVariant): Scenario<ChannelWorld> {
+  const other = 12;
+  return {
+    setup: setup(lib, { ...variant, producers: 2 }),
+    preemptions: variant.preemptions ?? 0,
+    kills: 1,
+    ends: [
+      { name: 'sender', isMortal: true, run: (world, probe) => sendAll(lib, world, probe, SENDER_THREAD, 2) },
+      { name: 'other', run: (world, probe) => sendAll(lib, world, probe, other, 2) },
+      { name: 'receiver', run: (world, probe) => receiveAll(lib, world, probe) },
+      owner(lib, 'sender', SENDER_THREAD),
+    ],
+    check: (outcome) => {
+      const got = reports(outcome, 'receiver');
+      const told = got.pop();
+      const isDead = outcome.ends['sender']?.status === 'dead';
+      if (told !== 'closed' && !(isDead && told === 'CHANNEL_PEER_DIED')) return `receiver was told ${told}`;
+      const of = (thread: number): string[] => got.filter((report) => report.startsWith(`${thread}`));
+      const stuck = unfinished(outcome);
+      // The channel may have ended between two producers: then the later one sends to nobody, which is no fault.
+      if (stuck !== undefined) return stuck;
+      const mine = of(SENDER_THREAD);
+      return (
+        mustBe('first sender', mine, expected(SENDER_THREAD).slice(2, 2 + mine.length)) ??
+        (of(other).length === 0 ? undefined : mustBe('other sender', of(other), expected(other).slice(2)))
+      );
+    },
+  };
+}
