@@ -1,0 +1,1 @@
+export { createFatDiskIo, type FatDiskIo } from './fat-disk-io.ts';

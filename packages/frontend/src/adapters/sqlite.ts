@@ -1,0 +1,2 @@
+export { type DiskFile, DiskFiles } from './disk-files.ts';
+export { installSqliteVfs, type SqliteModule } from './sqlite-vfs.ts';
