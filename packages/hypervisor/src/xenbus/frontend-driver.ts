@@ -35,7 +35,7 @@ const LOST = { 0: 'restart', 1: 'restart' } as const;
  *
  * Unlike Linux a front end that is Initialising waits for InitWait even when the back end is still Connected to the
  * connection before, and one whose back end is gone or begins anew goes back to Initialising: this is how it outlives
- * its driver domain.
+ * its driver domain. A front end that is Closed stays so until the toolstack sets it back to Initialising.
  */
 export const FRONTEND_ACTIONS: Readonly<
   Partial<Record<XenbusStateValue, Readonly<Partial<Record<XenbusStateValue, Action>>>>>
@@ -44,7 +44,6 @@ export const FRONTEND_ACTIONS: Readonly<
   3: { 4: 'live', ...CLOSE_BOTH, ...LOST },
   4: { 4: 'live', ...CLOSE_BOTH, ...LOST },
   5: { 0: 'closed', 1: 'closed', 2: 'closed', 5: 'closed', 6: 'closed' },
-  6: { 1: 'restart', 2: 'restart' },
 };
 
 /**

@@ -26,8 +26,8 @@ export interface SessionHost {
   readonly watches: WatchTrie<MemorySession>;
   /** Start a transaction that may touch `limitNodes` nodes. */
   fork(limitNodes: number): Transaction;
-  /** Tell watchers. */
-  fire(change: Change, isExact: boolean): void;
+  /** A domain has changed the store: tell watchers, and see whose transactions that makes fail. */
+  changed(change: Change, isExact: boolean, domid: number): void;
   /** Counters of a domain. */
   usage(domid: number): { watches: number; heldBytes: number };
   /** Permissions of a special path. */
@@ -222,6 +222,14 @@ export class MemorySession implements StoreSession {
     }
   }
 
+  /** Whether one of our transactions has touched a node or its parent. */
+  dependsOn(path: readonly string[]): boolean {
+    for (const transaction of this.transactions.values()) {
+      if (transaction.hasTouched(path)) return true;
+    }
+    return false;
+  }
+
   private get quotas(): StoreQuotas {
     return this.host.quotas(this.domid);
   }
@@ -249,7 +257,7 @@ export class MemorySession implements StoreSession {
       then(no(outcome));
       return;
     }
-    if (tx === 0 && outcome.change) this.host.fire(outcome.change, false);
+    if (tx === 0 && outcome.change) this.host.changed(outcome.change, false, this.domid);
     then(ok(undefined));
   }
 
@@ -271,7 +279,7 @@ export class MemorySession implements StoreSession {
       if (more.nodes > 0 && !this.allowance.mayOwnNodes(this.domid, more.nodes)) return 'ENOSPC';
       if (more.nodeBytes > 0 && !this.allowance.mayHoldBytes(this.domid, more.nodeBytes)) return 'ENOMEM';
     }
-    for (const { change, isExact } of transaction.applyTo(main)) this.host.fire(change, isExact);
+    for (const { change, isExact } of transaction.applyTo(main)) this.host.changed(change, isExact, this.domid);
     return undefined;
   }
 

@@ -44,6 +44,7 @@ const DOM0_ONLY: Permissions = [{ domid: DOM0, access: 0 }];
  * session.write(0, '/local/domain/1/name', 'db', (reply) => reply.ok);
  */
 export class MemoryStore implements Store {
+  onInterference: (domid: number) => void = () => {};
   private readonly quotas: StoreQuotas;
   private readonly main: View;
   private readonly watches = new WatchTrie<MemorySession>();
@@ -63,7 +64,10 @@ export class MemoryStore implements Store {
       main: this.main,
       watches: this.watches,
       fork: (limit) => new Transaction(this.main.tree, nextGeneration, limit),
-      fire: (change, isExact) => this.fire(change, isExact),
+      changed: (change, isExact, domid) => {
+        this.blame(change.path, domid);
+        this.fire(change, isExact);
+      },
       usage: (domid) => this.usageOf(domid),
       special: (name) => this.specials.get(name) ?? DOM0_ONLY,
       setSpecial: (name, permissions) => this.specials.set(name, permissions),
@@ -170,6 +174,19 @@ export class MemoryStore implements Store {
 
   private forget(session: MemorySession): void {
     this.usage.get(session.domid)?.sessions.delete(session);
+  }
+
+  /** Find out whether a change makes somebody else's transaction fail. */
+  private blame(path: readonly string[], domid: number): void {
+    for (const [other, { sessions }] of this.usage) {
+      if (other === domid) continue;
+      for (const session of sessions) {
+        if (session.openTransactions > 0 && session.dependsOn(path)) {
+          this.onInterference(domid);
+          return;
+        }
+      }
+    }
   }
 
   /** Tell everyone who may know: by what the lists are now, or by what they were before (XSA-115). */

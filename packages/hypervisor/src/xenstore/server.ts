@@ -38,8 +38,6 @@ export interface ConnectionReport {
 const REQUESTS_PER_POLL = 8;
 /** How long an unread event counts against the writer that caused it. */
 const CHARGE_MS = 100;
-/** Operations that change the store outside a transaction. */
-const WRITES: ReadonlySet<number> = new Set([XS.WRITE, XS.MKDIR, XS.RM, XS.SET_PERMS, XS.TRANSACTION_END]);
 /** Operations for which the transaction in the header does not count. */
 const WITHOUT_TX: ReadonlySet<number> = new Set([
   XS.WATCH,
@@ -66,7 +64,6 @@ export class XenstoreServer implements Stepped {
   private readonly maxOutstanding: number;
   private readonly eventTimeoutMs: number;
   private readonly connections = new Map<number, { connection: Connection; session: StoreSession }>();
-  private readonly directSessions = new Set<StoreSession>();
   private readonly limiter = new WriteLimiter();
   private readonly host: RequestHost;
   /** Whose request is being executed: events that it raises are on its account. */
@@ -80,6 +77,9 @@ export class XenstoreServer implements Stepped {
     this.maxOutstanding = options.maxOutstanding ?? 20;
     this.eventTimeoutMs = options.eventTimeoutMs ?? 20_000;
     this.nowMs = this.clock.nowMs();
+    this.store.onInterference = (domid) => {
+      if (this.connections.has(domid)) this.limiter.charge(domid);
+    };
     this.host = {
       isIntroduced: (domid) => domid === 0 || this.connections.has(domid),
       release: (domid) => this.release(domid as DomId), // parsed from a request: a plain number below the reserved ones
@@ -128,13 +128,9 @@ export class XenstoreServer implements Stepped {
         execute(session, true, this.host, type, WITHOUT_TX.has(type) ? 0 : tx, payload, answer);
         this.current = before;
       },
-      close: () => {
-        session.close();
-        this.directSessions.delete(session);
-      },
+      close: () => session.close(),
     });
     const session = this.store.open({ domid: 0, isPrivileged: true }, (path, token) => client.event(path, token));
-    this.directSessions.add(session);
     return client;
   }
 
@@ -228,22 +224,9 @@ export class XenstoreServer implements Stepped {
       if (connection.life !== life) connection.outstanding -= 1;
       else if (reply.ok) connection.reply(type, reqId, txId, reply.value, this.nowMs);
       else connection.reply(XS.ERROR, reqId, txId, `${reply.error}\0`, this.nowMs);
-      if (reply.ok && WRITES.has(type) && this.hasOtherTransactions(session)) {
-        if (txId === 0 || type === XS.TRANSACTION_END) this.limiter.charge(connection.peer.domid);
-      }
     };
     this.current = connection;
     execute(session, false, this.host, type, WITHOUT_TX.has(type) ? 0 : txId, payload, answer);
     this.current = undefined;
-  }
-
-  private hasOtherTransactions(own: StoreSession): boolean {
-    for (const session of this.directSessions) {
-      if (session.openTransactions > 0) return true;
-    }
-    for (const { session } of this.connections.values()) {
-      if (session !== own && session.openTransactions > 0) return true;
-    }
-    return false;
   }
 }

@@ -97,6 +97,11 @@ export interface Store {
   setQuotas(domid: number, quotas: Partial<StoreQuotas>): void;
   /** Open a session; `onEvent` may be called from inside any call to the store. */
   open(caller: { readonly domid: number; readonly isPrivileged: boolean }, onEvent: StoreEventSink): StoreSession;
+  /**
+   * Called for every change that makes a transaction of another domain fail, with the domain that changed; a writer
+   * that does so all the time is held back (XSA-206).
+   */
+  onInterference: (domid: number) => void;
   /** Tell the watchers of `@introduceDomain` or `@releaseDomain`. */
   announce(special: '@introduceDomain' | '@releaseDomain'): void;
   /**

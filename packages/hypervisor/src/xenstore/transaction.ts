@@ -53,6 +53,11 @@ export class Transaction implements Recorder {
     else if (reach === 'covering' || known.reach === 'nobody') known.reach = reach;
   }
 
+  /** Whether it has touched a node, or its parent, whose list of children may have changed with it. */
+  hasTouched(path: readonly string[]): boolean {
+    return this.touched.has(joinPath(path)) || this.touched.has(joinPath(path, Math.max(0, path.length - 1)));
+  }
+
   /** Whether a touched node is not as it was. */
   conflictsWith(main: Tree): boolean {
     if (this.isDoomed) return true;

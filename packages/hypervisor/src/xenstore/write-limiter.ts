@@ -1,4 +1,4 @@
-// Keeps writers from starving transactions (XSA-206): a write is charged only while somebody else has a transaction open.
+// Keeps writers from starving transactions (XSA-206): what makes somebody else's transaction fail is charged, no more.
 
 /** Writes a domain may do at once. */
 const BURST = 10;

@@ -42,7 +42,7 @@ test('FRONTEND_ACTIONS: every own state, every back state', (t) => {
     'restart restart - - live close close - -',
     'restart restart - - live close close - -',
     'closed closed closed - - closed closed - -',
-    '- restart restart - - - - - -',
+    '- - - - - - - - -',
     '- - - - - - - - -',
     '- - - - - - - - -',
   ]);
@@ -107,7 +107,7 @@ for (const type of ['vbd', 'vif'] as const) {
           t.true((front?.connections.most ?? 0) <= 1, `${first}, ${second}`);
           const state = front?.device.state ?? 0;
           t.is(front?.connections.held, state === 3 || state === 4 ? 1 : 0, `${first}, ${second}, own ${state}`);
-          if (second === 2) t.true(state === 3 || state === 4, 'a waiting back end is always answered');
+          if (second === 2 && state !== 6) t.true(state === 3 || state === 4, 'a waiting back end is answered');
           if (second === 4 && state !== 6) t.true(state === 4 || state === 1);
         }
       }
