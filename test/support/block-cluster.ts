@@ -40,6 +40,8 @@ export class BlockCluster {
   readonly backend: BlockBackend;
   readonly controller: NvmeController;
   readonly driver: NvmeDriver;
+  /** Called before each step; throws to pull the plug. */
+  onStep: () => void = () => {};
   private readonly disks = new Map<string, NvmeDisk>();
 
   constructor(options: BlockClusterOptions = {}) {
@@ -121,6 +123,7 @@ export class BlockCluster {
   }
 
   private step(): boolean {
+    this.onStep();
     let hasWorked = this.rig.server.poll();
     if (this.rig.toolstack.poll()) hasWorked = true;
     for (const { kernel } of this.rig.domains.values()) if (kernel.poll()) hasWorked = true;
