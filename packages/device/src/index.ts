@@ -6,6 +6,8 @@ export {
   type BlockOp,
   type BlockStatus,
 } from './block-device.ts';
+export { NicDriver, type NicDriverOptions, type NicKernel } from './driver/nic-driver.ts';
+export type { NicOffload, NicReceiveInfo } from './driver/nic-rings.ts';
 export { type NamespaceInfo, NvmeDisk } from './driver/nvme-disk.ts';
 export { NvmeDriver, type NvmeDriverOptions } from './driver/nvme-driver.ts';
 export {
@@ -34,6 +36,16 @@ export {
   write16,
   write32,
 } from './net/packet-headers.ts';
+export {
+  type Cable,
+  createCable,
+  type EthernetWire,
+  type LinkFaults,
+  type WireCounters,
+  WireEnd,
+} from './nic/ethernet-wire.ts';
+export { Nic82576, type NicOptions } from './nic/nic-82576.ts';
+export { NIC_CTRL, NIC_QUEUE, NIC_RCTL, NIC_REG, NIC_STATUS } from './nic/nic-registers.ts';
 export type { DiskTimingOptions } from './nvme/disk-timing.ts';
 export { Namespace } from './nvme/namespace.ts';
 export { NvmeController, type NvmeOptions } from './nvme/nvme-controller.ts';
