@@ -167,6 +167,27 @@ test('XSA-326: events count against the noisy writer, not the victim, and for 10
   t.true(report(rig, 2).outstanding < 20, 'a victim that does not read at all holds nobody up for long');
 });
 
+test('XSA-326: a victim that goes takes what it held against a writer with it', (t) => {
+  const rig = new WireRig();
+  homes(rig, one, two);
+  ask(rig, 2, 'SET_PERMS', 'data|n2|r1|');
+  ask(rig, 1, 'WATCH', '/local/domain/2/data|t|');
+  const noisy = rig.guest(2);
+  for (let i = 0; i < 100; i++) {
+    noisy.send(XS.WRITE, `data/n${i}\0x`);
+    rig.server.poll();
+    while (noisy.receive());
+  }
+  t.true(report(rig, 2).outstanding >= 20);
+  rig.server.release(one);
+  t.true(report(rig, 2).outstanding <= 1);
+  for (let i = 0; i < 50; i++) {
+    rig.server.poll();
+    while (noisy.receive());
+  }
+  t.is(ask(rig, 2, 'READ', 'data/n5|'), 'x');
+});
+
 test('XSA-326: an event unread for 20 s ends the connection with error word 1, and only that one', (t) => {
   const rig = new WireRig();
   homes(rig, one, two);
