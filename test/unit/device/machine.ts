@@ -11,7 +11,14 @@ import {
   type NvmeDriverOptions,
   type NvmeOptions,
 } from '@splitring/device';
-import { type FrameRun, Hypervisor, type Kernel, type PciFunction, routingId } from '@splitring/hypervisor';
+import {
+  type EvtchnPort,
+  type FrameRun,
+  Hypervisor,
+  type Kernel,
+  type PciFunction,
+  routingId,
+} from '@splitring/hypervisor';
 
 /** bus 0, device 4, function 0. */
 export const NVME = routingId(0, 4, 0);
@@ -29,15 +36,19 @@ export function createMachine(options: Partial<NvmeOptions> = {}, driverOptions:
   const media: readonly Medium[] = options.media ?? [new MemoryMedium(new SharedArrayBuffer(4 << 20))];
   const controller = bus.plug(NVME, (master) => new NvmeController(master, { ...options, media }));
   const pci: PciFunction = hypercalls.pci.open(NVME);
-  const kernel = { hypercalls, clock, onEvent: () => {}, offEvent: () => {} } satisfies Pick<
-    Kernel,
-    'hypercalls' | 'clock' | 'onEvent' | 'offEvent'
-  >;
+  const handlers = new Map<EvtchnPort, () => void>();
+  const kernel = {
+    hypercalls,
+    clock,
+    onEvent: (port: EvtchnPort, handler: () => void) => void handlers.set(port, handler),
+    offEvent: (port: EvtchnPort) => void handlers.delete(port),
+  } satisfies Pick<Kernel, 'hypercalls' | 'clock' | 'onEvent' | 'offEvent'>;
+  const dispatch = (port: EvtchnPort) => handlers.get(port)?.();
   const driver = new NvmeDriver(kernel, pci, driverOptions);
   const step = () => {
     const a = driver.poll();
     const b = bus.poll();
-    return a || b;
+    return hypercalls.pollEvents(dispatch) > 0 || a || b;
   };
   const settle = (polls = 1000) => {
     for (let i = 0; i < polls; i++) if (!step() && driver.state !== 'starting') break;

@@ -59,6 +59,8 @@ export class NvmeDriver implements Stepped {
   private readonly ports: ReturnType<PciFunction['bindVector']>[] = [];
   private readonly task: Generator<void, void, void>;
   private admin: AdminQueue | undefined;
+  /** The interrupt of the admin queue came. */
+  private isAdminRung = false;
   private waitUntilMs = Number.POSITIVE_INFINITY;
 
   /** Start bringing up the controller behind `pci`. */
@@ -97,18 +99,18 @@ export class NvmeDriver implements Stepped {
   /** Bring-up, then completions of every queue pair and asynchronous events. */
   poll(): boolean {
     if (this.state === 'closed' || this.state === 'failed') return false;
-    let didWork = this.admin?.poll() ?? false;
-    if (didWork || this.state === 'starting' || this.waitUntilMs !== Number.POSITIVE_INFINITY) this.advance();
+    const isBusy = this.isAdminRung || this.state === 'starting' || this.waitUntilMs !== Number.POSITIVE_INFINITY;
+    let didWork = isBusy && this.pollAdmin();
     for (const pair of this.pairs) {
       if (pair.isArmed) this.disarm(pair);
-      if (pair.queue.reap()) didWork = true;
+      if (pair.queue.inFlight > 0 && pair.queue.reap()) didWork = true;
     }
     return didWork;
   }
 
   /** Let every queue pair interrupt. @returns true if completions wait */
   arm(): boolean {
-    let hasWork = this.admin?.hasCompletion ?? false;
+    let hasWork = this.isAdminRung;
     for (const pair of this.pairs) hasWork = this.armPair(pair) || hasWork;
     return hasWork;
   }
@@ -130,6 +132,13 @@ export class NvmeDriver implements Stepped {
       this.kernel.hypercalls.closePort(port);
     }
     for (const run of this.memory) this.kernel.hypercalls.freeFrames(run);
+  }
+
+  private pollAdmin(): boolean {
+    this.isAdminRung = false;
+    const didWork = this.admin?.poll() ?? false;
+    this.advance();
+    return didWork;
   }
 
   private advance(): void {
@@ -199,7 +208,9 @@ export class NvmeDriver implements Stepped {
     this.registers.write32(NVME_REG.acqHigh, (memory.first + 1) >>> 20);
     const port = this.pci.bindVector(0);
     this.ports.push(port);
-    this.kernel.onEvent(port, () => {});
+    this.kernel.onEvent(port, () => {
+      this.isAdminRung = true;
+    });
     this.admin = admin;
     return admin;
   }

@@ -119,6 +119,11 @@ export class NvmeQueuePair {
     return this.free;
   }
 
+  /** Commands staged or with the device. */
+  get inFlight(): number {
+    return this.entries - 1 - this.free;
+  }
+
   /** Stage a command. @returns false if no tag is free */
   submit(owner: TagOwner, command: BlockCommand): boolean {
     if (this.free === 0) return false;

@@ -59,6 +59,8 @@ export class NvmeController implements DeviceModel {
   private readonly admin: NvmeAdmin;
   private readonly delayed: DelayedCommands | undefined;
   private readonly maxEntries: number;
+  /** A doorbell rang, or the last poll did something: there may be more. */
+  private isRung = false;
   private cc = 0;
   private csts = 0;
   private aqa = 0;
@@ -121,8 +123,7 @@ export class NvmeController implements DeviceModel {
   write32(bar: number, offset: number, value: number): void {
     if (bar !== 0) return;
     if (offset >= NVME_REG.doorbells) {
-      const isKnown = this.isRunning && this.queues.ring((offset - NVME_REG.doorbells) >>> 2, value & 0xffff);
-      if (!isKnown) this.invalidDoorbells++;
+      this.ring((offset - NVME_REG.doorbells) >>> 2, value & 0xffff);
       return;
     }
     switch (offset) {
@@ -144,6 +145,7 @@ export class NvmeController implements DeviceModel {
 
   /** Fetch and execute commands, at most a burst of each queue; finish what is due; interrupt once per queue. */
   poll(): boolean {
+    if (!this.isRung && !this.io.hasWork && this.delayed === undefined) return false;
     if (!this.isRunning) return false;
     let didWork = this.queues.retryLate();
     const { active } = this.queues;
@@ -153,7 +155,8 @@ export class NvmeController implements DeviceModel {
     }
     if (this.delayed !== undefined) didWork = this.delayed.poll() || didWork;
     didWork = this.io.poll() || didWork;
-    if (didWork) this.queues.interrupt();
+    this.queues.interrupt();
+    this.isRung = didWork || this.queues.hasLate;
     return didWork;
   }
 
@@ -190,7 +193,7 @@ export class NvmeController implements DeviceModel {
     namespace.blocks = blocks;
     if (this.isRunning) {
       this.admin.namespaceChanged(nsid);
-      this.queues.interrupt();
+      this.isRung = true;
     }
   }
 
@@ -208,6 +211,20 @@ export class NvmeController implements DeviceModel {
     if (clock === undefined) throw new RangeError('Cannot make an NVMe controller: timing and faults need a clock');
     const timing = options.timing === undefined ? undefined : new DiskTiming(options.timing);
     return new DelayedCommands(this.io, this.queues, this.namespaces, { clock, timing, faults });
+  }
+
+  /**
+   * A doorbell. A tail is served at once, a burst of it: the driver that rang finds its completions when it looks next,
+   * without a turn of the loop in between. The rest, and the interrupt, wait for poll().
+   */
+  private ring(index: number, value: number): void {
+    if (!this.isRunning || !this.queues.ring(index, value)) {
+      this.invalidDoorbells++;
+      return;
+    }
+    this.isRung = true;
+    const sq = (index & 1) === 0 ? this.queues.sq(index >>> 1) : undefined;
+    if (sq !== undefined && sq.id !== 0) this.serve(sq);
   }
 
   /** Fetch and execute as many commands as a burst and the room in the completion queue allow. */

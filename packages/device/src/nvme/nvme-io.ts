@@ -66,9 +66,14 @@ export class NvmeIo {
     return this.outstanding > 0 || this.zeroing.length > 0 || this.finished.length > 0;
   }
 
+  /** Whether poll() has something to do. */
+  get hasWork(): boolean {
+    return this.zeroing.length > 0 || this.finished.length > 0;
+  }
+
   /** Go on with what takes several polls. @returns whether anything was done */
   poll(): boolean {
-    if (this.zeroing.length === 0 && this.finished.length === 0) return false;
+    if (!this.hasWork) return false;
     const { finished } = this;
     this.finished = [];
     for (const { sq, commandId, epoch, status } of finished) {
