@@ -18,7 +18,7 @@ export {
   VERDICT,
   type Verdict,
 } from './net/bridge.ts';
-export type { Frame, FramePage } from './net/frame.ts';
+export { Frame, type FramePage } from './net/frame.ts';
 export type { NetSchedulerOptions } from './net/net-scheduler.ts';
 export { createNetBackend, type NetBackendOptions } from './net/netback.ts';
 export { type CaptureOptions, PcapngCapture } from './net/pcapng.ts';

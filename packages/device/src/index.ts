@@ -36,6 +36,7 @@ export {
   write16,
   write32,
 } from './net/packet-headers.ts';
+export { insertTag, removeTag } from './net/vlan-tag.ts';
 export {
   type Cable,
   createCable,

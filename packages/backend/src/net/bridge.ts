@@ -3,6 +3,7 @@
 import type { Clock, Stepped } from '@splitring/hypervisor';
 import type { Frame } from './frame.ts';
 import { MacTable } from './mac-table.ts';
+import { RateLimit } from './rate-limit.ts';
 
 /** What became of a frame that a port was asked to take, or that a bridge was asked to forward. */
 export const VERDICT = {
@@ -39,6 +40,10 @@ export interface BridgeCounters {
   dropSamePort: number;
   /** … and came with a source address that is not the port's own. */
   dropSpoofed: number;
+  /** … and carried a VLAN tag, which an access port of a VLAN must not. */
+  dropVlan: number;
+  /** … and were more group frames than the port may send. */
+  dropGroupLimit: number;
   /** … and were refused by the destination port. */
   dropRefused: number;
   /** … and waited too long for room at the destination. */
@@ -59,6 +64,12 @@ export interface FrameTap {
 export interface LinkOptions {
   /** Whether frames from here can be kept by the sender until there is room; true by default, false for uplinks. */
   readonly canHold?: boolean;
+  /** VLAN of an access port: its frames carry no tag, and meet only ports of the same VLAN and trunks. 0 by default. */
+  readonly vlan?: number;
+  /** A trunk: the port sets each frame's VLAN itself, and takes frames of all of them. */
+  readonly isTrunk?: boolean;
+  /** Most bytes of group frames (broadcast, multicast) from here, as "bytes,microseconds"; more are dropped. */
+  readonly groupRate?: string;
   /** Ports of one group never exchange frames: tunnels to hosts that are all connected to each other. */
   readonly splitHorizon?: string;
   /** Accept only this source address: its first four bytes as a little-endian int32, and its last two. */
@@ -86,7 +97,12 @@ export class BridgeLink {
   tap: FrameTap | undefined;
   /** Ports of the same group are not spoken to. */
   readonly splitHorizon: string | undefined;
+  /** VLAN of this port's frames, unless it is a trunk. */
+  readonly vlan: number;
+  /** Whether frames of every VLAN pass. */
+  readonly isTrunk: boolean;
   private readonly canHold: boolean;
+  private readonly groupRate: RateLimit;
   private readonly bridge: Bridge;
   private readonly index: number;
   private readonly onlySource: { readonly low: number; readonly high: number } | undefined;
@@ -95,6 +111,7 @@ export class BridgeLink {
   private sourceWord2: number;
   private destWord0: number;
   private destWord1: number;
+  private lastVlan: number;
   private dest: BridgeLink | undefined;
   private framesAtSweep: number;
 
@@ -106,6 +123,10 @@ export class BridgeLink {
     this.onlySource = options.onlySource;
     this.canHold = options.canHold ?? true;
     this.splitHorizon = options.splitHorizon;
+    this.vlan = options.vlan ?? 0;
+    this.isTrunk = options.isTrunk ?? false;
+    this.groupRate = new RateLimit();
+    this.groupRate.configure(options.groupRate, bridge.nowMs());
     this.tap = undefined;
     this.counters = createBridgeCounters();
     this.generation = -1;
@@ -113,20 +134,24 @@ export class BridgeLink {
     this.sourceWord2 = 0;
     this.destWord0 = 0;
     this.destWord1 = 0;
+    this.lastVlan = 0;
     this.dest = undefined;
     this.framesAtSweep = 0;
   }
 
   /** Forward a frame that came from this port. `held`: nothing is counted yet, ask again with the same frame. */
   forward(frame: Frame): Verdict {
+    if (!this.isTrunk) frame.vlan = this.vlan;
     if (
       this.generation !== this.bridge.table.generation ||
+      this.lastVlan !== frame.vlan ||
       this.sourceWord2 !== frame.word2 ||
       (this.sourceWord1 ^ frame.word1) >>> 16 !== 0
     ) {
       if (!this.learn(frame)) return VERDICT.dropped;
     }
-    if ((frame.word0 & 1) !== 0) return this.bridge.flood(frame, this);
+    if (this.vlan !== 0 && frame.rawType === RAW_VLAN) return this.drop('dropVlan');
+    if ((frame.word0 & 1) !== 0) return this.floodGroup(frame);
     if (this.destWord0 !== frame.word0 || ((this.destWord1 ^ frame.word1) & 0xffff) !== 0 || this.dest === undefined) {
       this.destWord0 = frame.word0;
       this.destWord1 = frame.word1;
@@ -135,9 +160,7 @@ export class BridgeLink {
     }
     const { dest, counters } = this;
     if (dest === this || (this.splitHorizon !== undefined && this.splitHorizon === dest.splitHorizon)) {
-      counters.framesIn += 1;
-      counters.dropSamePort += 1;
-      return VERDICT.dropped;
+      return this.drop('dropSamePort');
     }
     const verdict = dest.port.receive(frame, this.canHold);
     if (verdict === VERDICT.held) return verdict;
@@ -163,7 +186,22 @@ export class BridgeLink {
   refresh(nowMs: number): void {
     if (this.framesAtSweep === this.counters.framesIn || this.generation < 0) return;
     this.framesAtSweep = this.counters.framesIn;
-    this.bridge.table.learn(sourceLow(this.sourceWord1, this.sourceWord2), this.sourceWord2 >>> 16, this.index, nowMs);
+    const high = (this.sourceWord2 >>> 16) | (this.lastVlan << 16);
+    this.bridge.table.learn(sourceLow(this.sourceWord1, this.sourceWord2), high, this.index, nowMs);
+  }
+
+  /** Flood a frame for a group, within this port's limit. */
+  private floodGroup(frame: Frame): Verdict {
+    if (this.groupRate.isLimited && !this.groupRate.take(frame.lengthBytes, this.bridge.nowMs())) {
+      return this.drop('dropGroupLimit');
+    }
+    return this.bridge.flood(frame, this);
+  }
+
+  private drop(reason: 'dropSamePort' | 'dropSpoofed' | 'dropVlan' | 'dropGroupLimit'): Verdict {
+    this.counters.framesIn += 1;
+    this.counters[reason] += 1;
+    return VERDICT.dropped;
   }
 
   private capture(frame: Frame, dest: BridgeLink, verdict: Verdict): void {
@@ -177,12 +215,12 @@ export class BridgeLink {
     const high = frame.word2 >>> 16;
     const only = this.onlySource;
     if (only !== undefined && (only.low !== low || only.high !== high)) {
-      this.counters.framesIn += 1;
-      this.counters.dropSpoofed += 1;
+      this.drop('dropSpoofed');
       return false;
     }
     const isGroup = ((frame.word1 >>> 16) & 1) !== 0; // a group can be no source: forwarded, never learned
-    if (!isGroup) this.bridge.table.learn(low, high, this.index, this.bridge.nowMs());
+    if (!isGroup) this.bridge.table.learn(low, high | (frame.vlan << 16), this.index, this.bridge.nowMs());
+    this.lastVlan = frame.vlan;
     this.generation = this.bridge.table.generation;
     this.sourceWord1 = frame.word1;
     this.sourceWord2 = frame.word2;
@@ -190,6 +228,9 @@ export class BridgeLink {
     return true;
   }
 }
+
+/** EtherType of a VLAN tag as {@link Frame.rawType} has it. */
+const RAW_VLAN = 0x0081;
 
 /** The source's first four bytes from the two words that they straddle. */
 function sourceLow(word1: number, word2: number): number {
@@ -249,7 +290,7 @@ export class Bridge implements Stepped {
 
   /** Link only: where the destination was last seen. */
   lookup(frame: Frame): BridgeLink | undefined {
-    const index = this.table.find(frame.word0, frame.word1 & 0xffff);
+    const index = this.table.find(frame.word0, (frame.word1 & 0xffff) | (frame.vlan << 16));
     return index < 0 ? undefined : this.#links[index];
   }
 
@@ -261,6 +302,7 @@ export class Bridge implements Stepped {
     for (const link of this.#links) {
       if (link === undefined || link === from) continue;
       if (link.splitHorizon !== undefined && link.splitHorizon === from.splitHorizon) continue;
+      if (!link.isTrunk && link.vlan !== frame.vlan) continue;
       if (link.port.receive(frame, false) === VERDICT.taken) {
         link.counters.floodCopies += 1;
         link.tap?.capture(frame, 'out');
@@ -297,6 +339,8 @@ function createBridgeCounters(): BridgeCounters {
     flooded: 0,
     dropSamePort: 0,
     dropSpoofed: 0,
+    dropVlan: 0,
+    dropGroupLimit: 0,
     dropRefused: 0,
     dropTimeout: 0,
     floodCopies: 0,

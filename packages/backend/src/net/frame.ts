@@ -36,6 +36,8 @@ export class Frame {
   word1 = 0;
   /** Bytes 8–11: the source's last four. */
   word2 = 0;
+  /** VLAN that the frame belongs to on its bridge; 0 without one. */
+  vlan = 0;
   /** Bytes 12–13 as they lie in memory (little-endian read): EtherType or length. */
   rawType = 0;
   /** The transport checksum holds only the pseudo-header sum. */

@@ -16,7 +16,7 @@ import {
 } from '@splitring/hypervisor';
 import { XenbusState } from '@splitring/hypervisor/io';
 import { ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
-import type { Bridge, BridgeLink } from './bridge.ts';
+import type { Bridge, BridgeLink, LinkOptions } from './bridge.ts';
 import { NetScheduler, type NetSchedulerOptions } from './net-scheduler.ts';
 import { Vif } from './vif.ts';
 import { VifQueue } from './vif-queue.ts';
@@ -105,7 +105,7 @@ class NetBackend implements BackendHooks {
   }
 
   connect(then: (deviceKeys: Readonly<Record<string, string | number>>) => void): void {
-    this.#device.readKeys('own', ['bridge', 'mac'], (own) => {
+    this.#device.readKeys('own', ['bridge', 'mac', 'vlan', 'group-rate'], (own) => {
       this.#device.readKeys('other', FRONT_KEYS, (front) => {
         const count = queueCount(front, this.#maxQueues);
         if (count === undefined) {
@@ -150,8 +150,7 @@ class NetBackend implements BackendHooks {
       return false;
     }
     try {
-      const only = addressWords(own['mac']);
-      this.#link = bridge.attach(this.#vif, only === undefined ? {} : { onlySource: only });
+      this.#link = bridge.attach(this.#vif, linkOptions(own));
       const maxKeptPages = front['feature-persistent'] === '1' ? MAX_KEPT_PAGES : 0;
       const queues: VifQueue[] = [];
       for (let index = 0; index < count; index += 1) {
@@ -265,6 +264,17 @@ function queueCount(front: KeyValues, max: number): number | undefined {
 function queueKeyNames(count: number): string[] {
   if (count === 1) return [...QUEUE_KEYS];
   return Array.from({ length: count }, (_, index) => QUEUE_KEYS.map((key) => `queue-${index}/${key}`)).flat();
+}
+
+/** How the toolstack wants the card attached. */
+function linkOptions(own: KeyValues): LinkOptions {
+  const only = addressWords(own['mac']);
+  const groupRate = own['group-rate'];
+  return {
+    vlan: parseKey(own['vlan'], { min: 1, max: 4094 }) ?? 0,
+    ...(only === undefined ? {} : { onlySource: only }),
+    ...(groupRate === undefined ? {} : { groupRate }),
+  };
 }
 
 /** An address as the bridge compares it. @returns undefined without one, or with one of another form */

@@ -42,6 +42,7 @@ export class RxBacklog {
     copy.isValidated = frame.isValidated;
     copy.gsoType = frame.gsoType;
     copy.gsoSizeBytes = frame.gsoSizeBytes;
+    copy.vlan = frame.vlan;
     this.#waiting.push({ frame: copy, dropAtMs: nowMs + DRAIN_MS });
     this.#bytes += frame.lengthBytes;
     return true;

@@ -1,4 +1,5 @@
 // A bridge's way out of the machine: frames as plain bytes, to and from whatever carries them.
+import { ETHERTYPE, insertTag, read16, removeTag } from '@splitring/device';
 import type { Kernel, Stepped } from '@splitring/hypervisor';
 import { XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
 import type { Bridge, BridgeLink, BridgePort, LinkOptions, Verdict } from './bridge.ts';
@@ -54,8 +55,9 @@ export class Uplink implements BridgePort, Stepped {
 
   receive(frame: Frame): Verdict {
     let isCarried = true;
+    const tag = this.link.isTrunk ? frame.vlan : 0;
     const count = toWireFrames(frame, (bytes) => {
-      if (this.#isOpen && this.#carry(bytes)) this.counters.txFrames += 1;
+      if (this.#isOpen && this.#carry(tag === 0 ? bytes : insertTag(bytes, tag))) this.counters.txFrames += 1;
       else {
         this.counters.txDropped += 1;
         isCarried = false;
@@ -68,7 +70,10 @@ export class Uplink implements BridgePort, Stepped {
   /** Take a frame from outside. Its checksums have been on a wire: they are the receiver's to verify. */
   input(bytes: Uint8Array): void {
     if (!this.#isOpen) return;
-    if (bytes.length > XEN_NETIF_MAX_TX_SIZE || !wrapPrivate(this.#frame, new PrivatePage(bytes), bytes.length)) {
+    const isTagged = this.link.isTrunk && bytes.length >= 18 && read16(bytes, 12) === ETHERTYPE.vlan;
+    this.#frame.vlan = isTagged ? read16(bytes, 14) & 0x0fff : 0;
+    const plain = isTagged ? removeTag(bytes) : bytes;
+    if (plain.length > XEN_NETIF_MAX_TX_SIZE || !wrapPrivate(this.#frame, new PrivatePage(plain), plain.length)) {
       this.counters.rxErrors += 1;
       return;
     }

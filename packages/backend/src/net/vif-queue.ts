@@ -23,6 +23,8 @@ import { VifRx } from './vif-rx.ts';
 
 /** Packets taken before their answers are published without waiting for the end of the turn. */
 const PUBLISH_BATCH = 8;
+/** Bytes that a turn may carry: a guest with large frames gets no more than one with many. */
+const TURN_BYTES = 256 << 10;
 /** How long a whole ring waits for one destination before that packet is put aside, in milliseconds. */
 const GRACE_MS = 2;
 /** How long a packet that was put aside waits before it is dropped, in milliseconds. */
@@ -60,6 +62,7 @@ export class VifQueue {
   private result: ChainResult;
   private rest: (typeof REST)[keyof typeof REST];
   private restUntilMs: number;
+  private turnBytes: number;
   private staged: number;
   private needsNotify: boolean;
   private breach: ProtocolError | undefined;
@@ -84,6 +87,7 @@ export class VifQueue {
     this.result = CHAIN.packet;
     this.rest = REST.not;
     this.restUntilMs = Number.POSITIVE_INFINITY;
+    this.turnBytes = 0;
     this.staged = 0;
     this.needsNotify = false;
     this.breach = undefined;
@@ -110,13 +114,14 @@ export class VifQueue {
    */
   serve(budget: number): number {
     let done = 0;
+    this.turnBytes = Math.min(TURN_BYTES, this.turnBytes + TURN_BYTES); // a packet too large for a turn is paid in the next
     if (this.rx.backlogFrames > 0 && this.rx.drain(this.home.clock.nowMs())) done = 1;
     if (this.parked.length > 0) done += this.retryParked();
     if (this.rest !== REST.not) {
       if (!this.resume()) return done;
       done += 1;
     }
-    while (done < budget && this.breach === undefined) {
+    while (done < budget && this.turnBytes > 0 && this.breach === undefined) {
       if (!this.ring.takeRequest()) {
         if (this.ring.availableRequests() <= 0) {
           this.breach = this.ring.broken;
@@ -125,6 +130,7 @@ export class VifQueue {
         this.ring.takeRequest();
       }
       this.result = this.packet.chain.parse();
+      this.turnBytes -= this.packet.chain.totalBytes;
       if (this.rate.isLimited && !this.pay()) break;
       if (!this.handle()) break;
       done += 1;

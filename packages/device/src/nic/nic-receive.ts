@@ -1,6 +1,7 @@
 // The receive half of a card: puts frames into posted buffers and writes descriptors back.
 import { hasGoodChecksums } from '../net/offload.ts';
 import { createPacketHeaders, ETHERTYPE, parseHeaders, read16 } from '../net/packet-headers.ts';
+import { removeTag } from '../net/vlan-tag.ts';
 import type { NicDma } from './nic-dma.ts';
 import type { NicQueueState } from './nic-queue-state.ts';
 import { RXD } from './nic-registers.ts';
@@ -17,7 +18,7 @@ export function receiveFrame(
 ): (typeof RECEIVE)[keyof typeof RECEIVE] {
   const bufferBytes = queue.bufferUnits === 0 ? 2048 : queue.bufferUnits * 1024;
   const isTagged = stripVlan && frame.length >= 18 && read16(frame, 12) === ETHERTYPE.vlan;
-  const bytes = isTagged ? withoutTag(frame) : frame;
+  const bytes = isTagged ? removeTag(frame) : frame;
   const buffers = Math.max(1, Math.ceil(bytes.length / bufferBytes));
   // One descriptor always stays the card's, or a full ring would look empty.
   if (queue.available < buffers) return RECEIVE.noBuffer;
@@ -39,13 +40,6 @@ export function receiveFrame(
     if (!isWritten) return RECEIVE.fault;
   }
   return RECEIVE.taken;
-}
-
-function withoutTag(frame: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(frame.length - 4);
-  bytes.set(frame.subarray(0, 12));
-  bytes.set(frame.subarray(16), 12);
-  return bytes;
 }
 
 /** What checking the sums found, as descriptor bits. */

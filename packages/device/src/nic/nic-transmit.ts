@@ -3,6 +3,7 @@
 import { internetChecksum } from '../net/internet-checksum.ts';
 import { fillChecksum, segmentTcp } from '../net/offload.ts';
 import { createPacketHeaders, ETHERTYPE, parseHeaders, write16 } from '../net/packet-headers.ts';
+import { insertTag } from '../net/vlan-tag.ts';
 import type { NicDma } from './nic-dma.ts';
 import type { NicQueueState } from './nic-queue-state.ts';
 import { TXD } from './nic-registers.ts';
@@ -86,7 +87,7 @@ export class NicTransmit {
     this.#isBad = false;
     if (!isGood) return;
     const withVlan = (bytes: Uint8Array) => {
-      this.#emit((command & TXD.vlan) === 0 ? bytes : insertVlan(bytes, this.#vlan));
+      this.#emit((command & TXD.vlan) === 0 ? bytes : insertTag(bytes, this.#vlan));
       return true;
     };
     if ((command & TXD.segment) !== 0) {
@@ -97,15 +98,6 @@ export class NicTransmit {
     if ((offloads & TXD.l4Checksum) !== 0 && !fillChecksum(this.#frame, length)) return;
     withVlan(this.#frame.subarray(0, length));
   }
-}
-
-function insertVlan(frame: Uint8Array, vlan: number): Uint8Array {
-  const tagged = new Uint8Array(frame.length + 4);
-  tagged.set(frame.subarray(0, 12));
-  write16(tagged, 12, ETHERTYPE.vlan);
-  write16(tagged, 14, vlan);
-  tagged.set(frame.subarray(12), 16);
-  return tagged;
 }
 
 function fillIpChecksum(frame: Uint8Array, length: number): void {
