@@ -61,6 +61,8 @@ export class BlkbackQueue implements CommandOwner {
   hasMisbehaved: boolean;
   /** No request is taken before this time. */
   pausedUntilMs: number;
+  /** Rounds since it last had work; kept by whoever schedules. */
+  idleRounds: number;
   /** Credit left in the present round, in cost units; below zero is debt. */
   deficit: number;
   /** No more requests are taken: the connection ends when the last one in flight is done. */
@@ -105,6 +107,7 @@ export class BlkbackQueue implements CommandOwner {
     this.counters = newCounters();
     this.hasMisbehaved = false;
     this.pausedUntilMs = 0;
+    this.idleRounds = 0;
     this.deficit = 0;
     this.isClosing = false;
     this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));

@@ -14,6 +14,8 @@ const SHARED_QUANTUM = 8 * SMALL_REQUEST_COST;
 /** Bounds of a turn for a ring that is alone, in small requests. */
 const ALONE_MIN = 8;
 const ALONE_MAX = 32;
+/** A ring that had work so many rounds ago still counts as sharing: it is only about to ask again. */
+const RECENT_ROUNDS = 8;
 /** How long a guest that sent rubbish is not listened to. */
 const DAMPER_MS = 1;
 
@@ -110,14 +112,19 @@ export class DiskScheduler implements Stepped, CommandSink {
     const count = queues.length;
     if (this.resumeMs !== Number.POSITIVE_INFINITY) this.resume();
     let active = 0;
+    let sharing = 0;
     let pending = 0;
     for (const queue of queues) {
       const waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
-      if (waiting === 0) queue.deficit = 0;
-      else {
+      if (waiting === 0) {
+        queue.deficit = 0;
+        queue.idleRounds += 1;
+      } else {
         active += 1;
+        queue.idleRounds = 0;
         pending = waiting + queue.inFlight;
       }
+      if (queue.idleRounds < RECENT_ROUNDS) sharing += 1;
     }
     if (active === 0) return false;
     // Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns.
@@ -126,7 +133,7 @@ export class DiskScheduler implements Stepped, CommandSink {
     for (let i = 0; i < count; i += 1) {
       const queue = queues[(this.rotor + i) % count] as BlkbackQueue; // in range
       if (queue.pausedUntilMs > 0 || queue.pending() === 0) continue;
-      queue.deficit = active === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
+      queue.deficit = sharing === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
       // A ring in debt has work as well: its credit grows with every round.
       if (queue.take() || queue.deficit <= 0) hasWorked = true;
       this.pauseIfDue(queue);
