@@ -1,0 +1,47 @@
+// Three workers write to one reader; one of them crashes. The others are not held up, and the reader is not left waiting.
+// Read next: ring-04-streams.ts
+import { isMainThread, Worker, workerData } from 'node:worker_threads';
+import { createChannel, openChannel, watch } from 'sharedarraybuffer-ring';
+
+if (isMainThread) {
+  const channel = createChannel({ capacityBytes: 1 << 14, producers: 4 });
+  const keeper = channel.sender; // the channel is open as long as one producer is: this one outlives the others
+  const running = ['a', 'b', 'crash'].map((name) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: { name, handle: channel.handle } });
+    worker.on('error', () => undefined); // the crash below; the channel tells it too
+    watch(worker, channel, { end: 'sender' });
+    return new Promise((resolve) => worker.once('exit', resolve));
+  });
+  void Promise.all(running).then(() => keeper.close());
+
+  const received = new Map<number, number>();
+  for (;;) {
+    try {
+      if (!(await channel.receiver.ready())) break;
+    } catch {
+      break; // closed and died at once: the death counts, and every message has been read
+    }
+    channel.receiver.read((_bytes, _at, _length, tag) => {
+      received.set(tag, (received.get(tag) ?? 0) + 1);
+    });
+  }
+  console.log(Object.fromEntries([...received].sort(([a], [b]) => a - b)));
+  console.log(
+    channel
+      .inspect()
+      .senders.map(({ state }) => state)
+      .sort()
+      .join(' '),
+  );
+} else {
+  const { name, handle } = workerData;
+  const { sender } = openChannel(handle);
+  const tag = name.charCodeAt(0);
+  for (let i = 0; i < 1000; i += 1) sender.sendSync(new Uint8Array(i % 200), { tag });
+  if (name === 'crash') {
+    sender.flush();
+    sender.claim(100); // never committed: nobody waits for it
+    throw new Error('crashed on purpose');
+  }
+  sender.close();
+}
