@@ -26,13 +26,8 @@ if (isMainThread) {
     });
   }
   console.log(Object.fromEntries([...received].sort(([a], [b]) => a - b)));
-  console.log(
-    channel
-      .inspect()
-      .senders.map(({ state }) => state)
-      .sort()
-      .join(' '),
-  );
+  const crashed = channel.inspect().senders.filter(({ state }) => state === 'died');
+  console.log(`${crashed.length} producer died`);
 } else {
   const { name, handle } = workerData;
   const { sender } = openChannel(handle);
