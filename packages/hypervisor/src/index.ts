@@ -101,7 +101,6 @@ export {
   forgetDomain,
   prepareDomain,
   reattachDevice,
-  toolstackError,
 } from './xenbus/toolstack.ts';
 export type { DeviceClass, KeyValues, XenbusDevice, XenbusDriver } from './xenbus/xenbus-device.ts';
 export type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from './xenstore/client.ts';

@@ -1,5 +1,4 @@
 // What the toolstack writes into the store: a domain's home, a device's two directories and its own copy of the link.
-import { SplitringError } from 'sharedarraybuffer-ring';
 import type { DomId } from '../ids.ts';
 import { XenbusState } from '../io/xenbus-state.ts';
 import type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from '../xenstore/client.ts';
@@ -314,11 +313,4 @@ function permitBelow(
     for (const name of reply.ok ? reply.value : []) permitBelow(transaction, answers, below(path, name), permissions);
     listed(reply.ok ? { ok: true, value: undefined } : reply);
   });
-}
-
-/** The error of a toolstack call, for callers that throw. */
-export function toolstackError(action: string, device: DeviceAttachment, error: string): SplitringError {
-  const { type, id, front, back } = device;
-  const message = `Cannot ${action} device ${type}/${id} of domain ${front} at domain ${back}: the store answers ${error}`;
-  return new SplitringError('TOOLSTACK_DEVICE', message, { type, id, front, back, error });
 }

@@ -186,7 +186,7 @@ export class Host implements AsyncDisposable {
   ): Promise<RunningGuest> {
     const { domid, name } = domain;
     const devices = plan.map((device): DeviceRequest => ({ ...device, front: domid }));
-    await this.#toolstack.introduce(domain);
+    await this.#toolstack.introduce(domain, role.kind === 'driver');
     for (const device of devices) await this.#toolstack.attach(device);
     const control = this.#platform.connect(this.#toolstack.hypervisor, domain);
     this.#messageCounts.push(control.messages);

@@ -4,6 +4,7 @@ import {
   type Domain,
   DomainKernel,
   type DomId,
+  DRIVER_DOMAIN_QUOTAS,
   detachDevice,
   forgetDomain,
   Hypervisor,
@@ -52,8 +53,8 @@ export class Toolstack {
     this.mover = platform.accompany(this.kernel, onError);
   }
 
-  /** Prepare a new domain's xenstore home and let it in. */
-  async introduce(domain: Domain): Promise<void> {
+  /** Prepare a new domain's xenstore home and let it in. A driver domain owns nodes of every device it serves. */
+  async introduce(domain: Domain, isDriverDomain: boolean): Promise<void> {
     const { dom0 } = this.hypervisor;
     await this.done('prepare the domain', (then) => prepareDomain(this.store, domain.domid, domain.name, then));
     this.server.introduce({
@@ -61,6 +62,7 @@ export class Toolstack {
       generation: domain.generation,
       page: domain.store.page.bytes,
       notify: () => dom0.notify(domain.store.port),
+      ...(isDriverDomain ? { quotas: DRIVER_DOMAIN_QUOTAS } : {}),
     });
     const reader = new ConsoleReader(
       domain.console.page.bytes,
