@@ -22,6 +22,9 @@ export interface PipelinedParams extends Readonly<Record<string, string | number
 /** Bytes of a request in the pipelined cases: a blkif slot. */
 export const REQUEST_BYTES = 112;
 
+/** Bytes of a response. */
+export const RESPONSE_BYTES = 16;
+
 /** Requests published at once, at most. */
 export const REQUEST_BATCH = 32;
 

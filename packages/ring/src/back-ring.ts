@@ -56,7 +56,7 @@ export class BackRing {
     this.slotBytes = slotBytes;
     this.name = options.name ?? 'ring';
     const at = checkIndex(options.at ?? 0);
-    this.ringSlots = new RingSlots(region, slotBytes, this.slots);
+    this.ringSlots = new RingSlots(region, slotBytes, this.slots, slotBytes);
     this.view = this.ringSlots.view;
     this.request = this.ringSlots.scratch;
     this.broken = undefined;
@@ -69,7 +69,7 @@ export class BackRing {
 
   /** Requests taken and not yet answered by a staged response: 0 to `slots`. */
   get unanswered(): number {
-    return distance(this.reqCons, this.rspProdPvt);
+    return (this.reqCons - this.rspProdPvt) | 0; // both are ours and never further apart than the ring is long
   }
 
   /**
@@ -79,8 +79,8 @@ export class BackRing {
    * @see xen/include/public/io/ring.h, RING_REQUEST_PROD_OVERFLOW
    */
   availableRequests(): number {
-    if (this.broken !== undefined) return -1;
-    if (this.reqCons === this.reqProdSeen && this.indexes[REQ_PROD] === this.reqProdSeen) return 0;
+    const seen = this.reqProdSeen;
+    if (this.reqCons === seen && this.indexes[REQ_PROD] === seen) return this.broken === undefined ? 0 : -1;
     return this.loadRequests();
   }
 

@@ -21,6 +21,12 @@ export interface RingOptions {
   readonly name?: string;
 }
 
+/** How to attach a front end. */
+export interface FrontRingOptions extends RingOptions {
+  /** Bytes of a response, 1 to the slot's (the default): no more than these are copied out. */
+  readonly responseBytes?: number;
+}
+
 /**
  * The front end of a request/response ring. Private indices are the truth; shared words are written, never read back.
  *
@@ -56,14 +62,14 @@ export class FrontRing {
   /**
    * Attach to the ring in `region`: one or more contiguous pages that begin with the header, set up by `initRing`.
    *
-   * Shared words: none. @throws RingError for a region or an index that cannot be used.
+   * Shared words: none. @throws RingError for a region, an index or a response size that cannot be used.
    */
-  constructor(region: Uint8Array, slotBytes: number, options: RingOptions = {}) {
+  constructor(region: Uint8Array, slotBytes: number, options: FrontRingOptions = {}) {
     this.slots = checkRegion(region, slotBytes);
     this.slotBytes = slotBytes;
     this.name = options.name ?? 'ring';
     const at = checkIndex(options.at ?? 0);
-    this.ringSlots = new RingSlots(region, slotBytes, this.slots);
+    this.ringSlots = new RingSlots(region, slotBytes, this.slots, checkResponse(options.responseBytes, slotBytes));
     this.view = this.ringSlots.view;
     this.response = this.ringSlots.scratch;
     this.broken = undefined;
@@ -76,17 +82,17 @@ export class FrontRing {
 
   /** Slots that can be staged now: those that hold no unanswered request and no unconsumed response. */
   get freeSlots(): number {
-    return this.slots - distance(this.reqProdPvt, this.rspCons);
+    return this.slots - this.outstanding;
   }
 
   /** `true` if no request can be staged. */
   get isFull(): boolean {
-    return distance(this.reqProdPvt, this.rspCons) >= this.slots;
+    return this.outstanding >= this.slots;
   }
 
   /** Requests staged or published whose response has not been taken: 0 to `slots`. */
   get outstanding(): number {
-    return distance(this.reqProdPvt, this.rspCons);
+    return (this.reqProdPvt - this.rspCons) | 0; // both are ours and never further apart than the ring is long
   }
 
   /**
@@ -97,7 +103,7 @@ export class FrontRing {
    */
   stageRequest(): number {
     const index = this.reqProdPvt;
-    if (distance(index, this.rspCons) >= this.slots) return -1;
+    if (((index - this.rspCons) | 0) >= this.slots) return -1;
     this.reqProdPvt = (index + 1) | 0;
     return this.ringSlots.offset(index);
   }
@@ -128,8 +134,8 @@ export class FrontRing {
    * @see xen/include/public/io/ring.h, RING_RESPONSE_PROD_OVERFLOW
    */
   availableResponses(): number {
-    if (this.broken !== undefined) return -1;
-    if (this.rspCons === this.rspProdSeen && this.indexes[RSP_PROD] === this.rspProdSeen) return 0;
+    const seen = this.rspProdSeen;
+    if (this.rspCons === seen && this.indexes[RSP_PROD] === seen) return this.broken === undefined ? 0 : -1;
     return this.loadResponses();
   }
 
@@ -207,6 +213,15 @@ export class FrontRing {
     );
     return -1;
   }
+}
+
+function checkResponse(responseBytes: number | undefined, slotBytes: number): number {
+  if (responseBytes === undefined) return slotBytes;
+  if (Number.isInteger(responseBytes) && responseBytes >= 1 && responseBytes <= slotBytes) return responseBytes;
+  throw new RingError('RING_SLOT_BYTES', `Cannot take responses of ${responseBytes} bytes: slots have ${slotBytes}`, {
+    responseBytes,
+    slotBytes,
+  });
 }
 
 /** Check an index to attach at and return it as int32. @throws RingError `RING_INDEX`. */

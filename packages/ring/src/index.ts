@@ -41,7 +41,7 @@ export {
   type FixedRingHandle,
   type FixedRingOptions,
 } from './fixed-ring.ts';
-export { FrontRing, type RingOptions } from './front-ring.ts';
+export { FrontRing, type FrontRingOptions, type RingOptions } from './front-ring.ts';
 export { type Health, HeartbeatMonitor, type HeartbeatOptions } from './heartbeat.ts';
 export {
   distance,

@@ -1,6 +1,9 @@
 // The slots of a ring as one end sees them: where slot i lies, and its copy-out into private memory.
 // hot path: bench case pipelined-112
+import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
 import { RING_HEADER_BYTES } from './ring-layout.ts';
+
+const HEADER_LANES = RING_HEADER_BYTES >> 3;
 
 /**
  * Typed views of a ring's slots, and the private scratch slot that consumed bytes are copied to.
@@ -11,52 +14,63 @@ import { RING_HEADER_BYTES } from './ring-layout.ts';
 export class RingSlots {
   /** The whole region, little-endian access by the caller; slot offsets count from its start. */
   readonly view: DataView;
-  /** Private copy of the slot taken last. */
+  /** Private copy of the slot taken last, as long as what is copied out. */
   readonly scratch: DataView;
-  private readonly shared: Int32Array;
-  private readonly copied: Int32Array;
+  private readonly shared: BigInt64Array;
+  private readonly copied: BigInt64Array;
+  private readonly sharedWords: Int32Array;
+  private readonly copiedWords: Int32Array;
   private readonly sharedBytes: Uint8Array;
   private readonly copiedBytes: Uint8Array;
   private readonly slotBytes: number;
+  private readonly copyBytes: number;
   private readonly mask: number;
-  private readonly isWordwise: boolean;
+  /** Slot size and length of a copy in lanes of eight bytes; 0 where lanes cannot be used. */
+  private readonly slotLanes: number;
+  private readonly copyLanes: number;
 
-  /** Build the views once; `slots` is a power of two that fits the region. */
-  constructor(region: Uint8Array, slotBytes: number, slots: number) {
-    const scratch = new ArrayBuffer((slotBytes + 7) & ~7);
-    this.view = new DataView(region.buffer, region.byteOffset, region.byteLength);
-    this.scratch = new DataView(scratch, 0, slotBytes);
-    this.shared = new Int32Array(region.buffer, region.byteOffset, region.byteLength >> 2);
-    this.copied = new Int32Array(scratch);
-    this.sharedBytes = new Uint8Array(region.buffer, region.byteOffset, region.byteLength);
+  /** Build the views once. `slots` is a power of two that fits the region; `copyBytes` of a slot are copied out. */
+  constructor(region: Uint8Array, slotBytes: number, slots: number, copyBytes: number) {
+    const { buffer, byteOffset, byteLength } = region;
+    const scratch = new ArrayBuffer((copyBytes + 7) & ~7);
+    const hasLanes = byteOffset % 8 === 0 && slotBytes % 8 === 0 && prefersLanes();
+    this.view = new DataView(buffer, byteOffset, byteLength);
+    this.scratch = new DataView(scratch, 0, copyBytes);
+    this.shared = new BigInt64Array(buffer, hasLanes ? byteOffset : 0, hasLanes ? byteLength >> 3 : 0);
+    this.copied = new BigInt64Array(scratch);
+    this.sharedWords = new Int32Array(buffer, byteOffset, byteLength >> 2);
+    this.copiedWords = new Int32Array(scratch);
+    this.sharedBytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.copiedBytes = new Uint8Array(scratch);
     this.slotBytes = slotBytes;
+    this.copyBytes = copyBytes;
     this.mask = slots - 1;
-    this.isWordwise = slotBytes % 4 === 0;
+    this.slotLanes = hasLanes ? slotBytes >> 3 : 0;
+    this.copyLanes = hasLanes ? (copyBytes + 7) >> 3 : 0; // whole lanes: slots are, too
   }
 
   /** Byte offset of the slot of `index` in `view`. */
   offset(index: number): number {
-    return RING_HEADER_BYTES + (index & this.mask) * this.slotBytes;
+    return (RING_HEADER_BYTES + Math.imul(index & this.mask, this.slotBytes)) | 0;
   }
 
   /** Copy the slot of `index` to `scratch`, each byte once. */
   copyOut(index: number): void {
-    const from = this.offset(index);
-    if (this.isWordwise) copyWords(this.shared, from >> 2, this.copied, this.slotBytes >> 2);
-    else for (let i = 0; i < this.slotBytes; i += 1) this.copiedBytes[i] = this.sharedBytes[from + i] as number; // in range
+    const lanes = this.copyLanes;
+    if (lanes === 0) this.copyOutWords(index);
+    else {
+      const from = HEADER_LANES + Math.imul(index & this.mask, this.slotLanes);
+      copyLanes(this.shared, from, this.copied, 0, lanes);
+    }
   }
-}
 
-/** Copy `words` words to the start of `to`, four at a time: unrolled lanes are twice as fast as a plain loop. */
-function copyWords(from: Int32Array, fromWord: number, to: Int32Array, words: number): void {
-  let i = 0;
-  // The casts: indices are in range by construction, which the compiler cannot know.
-  for (; i + 4 <= words; i += 4) {
-    to[i] = from[fromWord + i] as number;
-    to[i + 1] = from[fromWord + i + 1] as number;
-    to[i + 2] = from[fromWord + i + 2] as number;
-    to[i + 3] = from[fromWord + i + 3] as number;
+  /** The same where lanes cannot be used: slots of any size and alignment. */
+  private copyOutWords(index: number): void {
+    const from = this.offset(index);
+    if (this.slotBytes % 4 === 0) {
+      copyWords(this.sharedWords, from >> 2, this.copiedWords, 0, (this.copyBytes + 3) >> 2);
+    } else {
+      for (let i = 0; i < this.copyBytes; i += 1) this.copiedBytes[i] = this.sharedBytes[from + i] as number; // in range
+    }
   }
-  for (; i < words; i += 1) to[i] = from[fromWord + i] as number;
 }

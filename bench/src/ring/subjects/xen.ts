@@ -3,7 +3,7 @@
 import { BackRing, FrontRing, initRing, type WaitStrategy } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { type HalfReport, openPair, type PairDefinition, type PairPort } from '../../harness/pair.ts';
-import { type PipelinedParams, REQUEST_BATCH, REQUEST_BYTES } from '../params.ts';
+import { type PipelinedParams, REQUEST_BATCH, REQUEST_BYTES, RESPONSE_BYTES } from '../params.ts';
 import { timeAsyncRoundTrips, timeRoundTrips } from '../round-trips.ts';
 import { isAsync, strategyOf } from '../waiting.ts';
 
@@ -69,7 +69,7 @@ class Front {
 
   constructor(shared: Shared, params: PipelinedParams, port: PairPort) {
     this.waiting = new Waiting(shared, params.wait, port);
-    this.ring = new FrontRing(new Uint8Array(shared.region), REQUEST_BYTES);
+    this.ring = new FrontRing(new Uint8Array(shared.region), REQUEST_BYTES, { responseBytes: RESPONSE_BYTES });
     this.depth = params.depth;
   }
 
