@@ -1,9 +1,10 @@
 // Requests and responses over the Xen ring: 112-byte slots, 28 words written and summed, a 16-byte response, up to `depth`
 // in flight, batches of 32: step by step what bench/native/ring/pipelined.cc does. `depth` 1 is a round trip.
-import { BackRing, FrontRing, initRing, type WaitStrategy } from 'sharedarraybuffer-ring';
+import { BackRing, FrontRing, initRing, RING_HEADER_BYTES, type WaitStrategy } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { type HalfReport, openPair, type PairDefinition, type PairPort } from '../../harness/pair.ts';
 import { type PipelinedParams, REQUEST_BATCH, REQUEST_BYTES, RESPONSE_BYTES } from '../params.ts';
+import { slotWords, sumRequest, writeRequest } from '../request.ts';
 import { timeAsyncRoundTrips, timeRoundTrips } from '../round-trips.ts';
 import { isAsync, strategyOf } from '../waiting.ts';
 
@@ -63,7 +64,9 @@ class Waiting {
 class Front {
   readonly waiting: Waiting;
   readonly ring: FrontRing;
-  private readonly words: Int32Array;
+  private readonly views: readonly Int32Array[];
+  /** Index of the next request in the ring, which goes on from trial to trial. */
+  private index = 0;
   private readonly depth: number;
   checksum = 0;
   answered = 0;
@@ -73,7 +76,7 @@ class Front {
   constructor(shared: Shared, params: PipelinedParams, port: PairPort) {
     this.waiting = new Waiting(shared, params.wait, port);
     this.ring = new FrontRing(new Uint8Array(shared.region), REQUEST_BYTES, { responseBytes: RESPONSE_BYTES });
-    this.words = new Int32Array(shared.region);
+    this.views = slotWords(shared.region, this.ring.slots, REQUEST_BYTES, RING_HEADER_BYTES);
     this.depth = params.depth;
   }
 
@@ -86,29 +89,23 @@ class Front {
 
   /** Stage what the depth allows and publish it, in batches. */
   stage(operations: number): void {
-    const { ring } = this;
-    let unpushed = 0;
-    while (this.staged < operations && ring.outstanding < this.depth) {
-      writeRequest(this.words, ring.stageRequest() >> 2, this.staged);
-      this.staged += 1;
-      unpushed += 1;
-      if (unpushed === REQUEST_BATCH) {
-        this.push();
-        unpushed = 0;
-      }
+    let room = Math.min(operations - this.staged, this.depth - this.ring.outstanding);
+    while (room > 0) {
+      const count = Math.min(room, REQUEST_BATCH);
+      stageBatch(this.ring, this.views, this.index, this.staged, count);
+      this.index = (this.index + count) | 0;
+      this.staged += count;
+      room -= count;
+      this.push();
     }
-    if (unpushed > 0) this.push();
   }
 
   /** Take the responses that are there; false if there are none. */
   consume(): boolean {
-    const { ring } = this;
-    if (ring.availableResponses() <= 0) return false;
-    while (ring.takeResponse()) {
-      const response = ring.response;
-      this.checksum = (this.checksum + response.getInt32(0, true) + response.getInt32(4, true)) | 0;
-      this.answered += 1;
-    }
+    const count = this.ring.availableResponses();
+    if (count <= 0) return false;
+    this.checksum = (this.checksum + takeBatch(this.ring)) | 0;
+    this.answered += count;
     return true;
   }
 
@@ -147,12 +144,20 @@ class Front {
 class Back {
   readonly waiting: Waiting;
   readonly ring: BackRing;
+  private readonly views: readonly Int32Array[];
+  /** The request taken last, as words. */
+  private readonly request: Int32Array;
+  /** Index of the next response in the ring. */
+  private index = 0;
   served = 0;
   readonly finalCheck = () => this.ring.finalCheck();
 
   constructor(shared: Shared, params: PipelinedParams, port: PairPort) {
     this.waiting = new Waiting(shared, params.wait, port);
     this.ring = new BackRing(new Uint8Array(shared.region), REQUEST_BYTES);
+    this.views = slotWords(shared.region, this.ring.slots, REQUEST_BYTES, RING_HEADER_BYTES);
+    const { buffer, byteOffset } = this.ring.request;
+    this.request = new Int32Array(buffer, byteOffset, REQUEST_BYTES >> 2);
   }
 
   reset(): void {
@@ -162,21 +167,16 @@ class Back {
 
   /** Answer the requests that are there; false if there are none. */
   serve(): boolean {
-    const { ring } = this;
-    if (ring.availableRequests() <= 0) return false;
-    let unpushed = 0;
-    while (ring.takeRequest()) {
-      const id = ring.request.getInt32(0, true);
-      const sum = sumRequest(ring.request);
-      writeResponse(ring.view, ring.stageResponse(), id, sum);
-      this.served += 1;
-      unpushed += 1;
-      if (unpushed === REQUEST_BATCH) {
-        this.push();
-        unpushed = 0;
-      }
+    let left = this.ring.availableRequests();
+    if (left <= 0) return false;
+    this.served += left;
+    while (left > 0) {
+      const count = Math.min(left, REQUEST_BATCH);
+      serveBatch(this.ring, this.request, this.views, this.index, count);
+      this.index = (this.index + count) | 0;
+      left -= count;
+      this.push();
     }
-    if (unpushed > 0) this.push();
     return true;
   }
 
@@ -204,29 +204,40 @@ class Back {
   }
 }
 
-function writeRequest(words: Int32Array, at: number, id: number): void {
-  for (let w = 0; w < REQUEST_BYTES / 4; w += 4) {
-    words[at + w] = id + w;
-    words[at + w + 1] = id + w + 1;
-    words[at + w + 2] = id + w + 2;
-    words[at + w + 3] = id + w + 3;
+// The inner loops: functions of their own over locals, as a driver's would be.
+
+function stageBatch(
+  ring: FrontRing,
+  views: readonly Int32Array[],
+  index: number,
+  firstId: number,
+  count: number,
+): void {
+  const mask = views.length - 1;
+  for (let i = 0; i < count; i++) {
+    ring.stageRequest();
+    writeRequest(views[(index + i) & mask] as Int32Array, firstId + i); // the mask keeps it in range
   }
 }
 
-function sumRequest(request: DataView): number {
+function takeBatch(ring: FrontRing): number {
+  const response = ring.response;
   let sum = 0;
-  for (let at = 0; at < REQUEST_BYTES; at += 16) {
-    sum = (sum + request.getInt32(at, true) + request.getInt32(at + 4, true)) | 0;
-    sum = (sum + request.getInt32(at + 8, true) + request.getInt32(at + 12, true)) | 0;
-  }
+  while (ring.takeResponse()) sum = (sum + response.getInt32(0, true) + response.getInt32(4, true)) | 0;
   return sum;
 }
 
-function writeResponse(view: DataView, at: number, id: number, sum: number): void {
-  view.setInt32(at, id, true);
-  view.setInt32(at + 4, sum, true);
-  view.setInt32(at + 8, 0, true);
-  view.setInt32(at + 12, 0, true);
+function serveBatch(ring: BackRing, request: Int32Array, views: readonly Int32Array[], index: number, count: number) {
+  const mask = views.length - 1;
+  for (let i = 0; i < count; i++) {
+    ring.takeRequest();
+    ring.stageResponse();
+    const response = views[(index + i) & mask] as Int32Array; // the mask keeps it in range
+    response[0] = request[0] as number; // a request has 28 words
+    response[1] = sumRequest(request);
+    response[2] = 0;
+    response[3] = 0;
+  }
 }
 
 /** What the responses of one trial add up to, so that a lost or wrong one shows. In closed form: the clock is running. */
