@@ -2,7 +2,14 @@
 import type { Scenario } from './explore.ts';
 import type { RingLibrary } from './plants.ts';
 import { byteStream, fixedBatched, fixedProducerKilled, fixedStream, type StreamWorld } from './stream-scenarios.ts';
-import { type XenWorld, xenBackKilled, xenBlocking, xenHostileBack, xenHostileFront } from './xen-scenarios.ts';
+import {
+  type XenWorld,
+  xenBackKilled,
+  xenBlocking,
+  xenHostileBack,
+  xenHostileFront,
+  xenLarger,
+} from './xen-scenarios.ts';
 
 /** One exploration: a scenario, a start index, strong or weak stores. */
 export interface RingCheck {
@@ -18,6 +25,7 @@ const XEN = ['front-ring.ts', 'back-ring.ts', 'ring-layout.ts', 'ring-slots.ts']
 const FIXED = ['fixed-ring.ts', 'fixed-producer.ts', 'fixed-consumer.ts', 'slot-buffer.ts'];
 const SCENARIOS = [
   { make: xenBlocking, files: XEN },
+  { make: xenLarger, files: XEN },
   { make: xenBackKilled, files: XEN },
   { make: xenHostileFront, files: XEN },
   { make: xenHostileBack, files: XEN },

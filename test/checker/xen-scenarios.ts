@@ -25,8 +25,8 @@ export interface Habits {
   readonly replays?: boolean;
 }
 
-function setup(lib: RingLibrary, at: number) {
-  const region = new SharedArrayBuffer(64 + SLOTS * SLOT_BYTES);
+function setup(lib: RingLibrary, at: number, slots = SLOTS) {
+  const region = new SharedArrayBuffer(64 + slots * SLOT_BYTES);
   const bells = new SharedArrayBuffer(12);
   lib.initRing(new Uint8Array(region));
   new Int32Array(region, 0, 4).set([at, at + 1, at, at + 1]);
@@ -111,10 +111,18 @@ function serve(lib: RingLibrary, world: XenWorld, probe: Probe, from: number, ha
   }
 }
 
-const REQUESTS = '1/11 2/12 3/13';
-const RESPONSES = '101/201 102/202 103/203';
 const TWO: Habits = { count: 2 };
-const TWO_RESPONSES = '101/201 102/202';
+const LARGER: Habits = { count: 5 };
+
+/** What the back end must have seen of `count` requests. */
+function requestsOf(count: number): string {
+  return Array.from({ length: count }, (_, i) => `${1 + i}/${11 + i}`).join(' ');
+}
+
+/** What the front end must have seen of their responses. */
+function responsesOf(count: number): string {
+  return Array.from({ length: count }, (_, i) => `${101 + i}/${201 + i}`).join(' ');
+}
 
 function sayings({ ends }: Outcome<XenWorld>, name: string): string {
   return ends[name]?.reports.join(' ') ?? '';
@@ -127,6 +135,7 @@ function restless({ ends }: Outcome<XenWorld>): string | undefined {
 
 /** Both ends sleep when idle: nothing lost, doubled, torn, out of order, nobody left asleep. */
 export function xenBlocking(lib: RingLibrary, at: number, habits: Habits = {}): Scenario<XenWorld> {
+  const count = habits.count ?? COUNT;
   return {
     setup: setup(lib, at),
     ends: [frontEnd(lib, at, habits), { name: 'back', run: (world, probe) => serve(lib, world, probe, at, habits) }],
@@ -134,10 +143,15 @@ export function xenBlocking(lib: RingLibrary, at: number, habits: Habits = {}): 
       const asleep = restless(outcome);
       if (asleep !== undefined) return asleep;
       const [requests, responses] = [sayings(outcome, 'back'), sayings(outcome, 'front')];
-      if (requests !== REQUESTS) return `back end saw ${requests}`;
-      return responses === RESPONSES ? undefined : `front end saw ${responses}`;
+      if (requests !== requestsOf(count)) return `back end saw ${requests}`;
+      return responses === responsesOf(count) ? undefined : `front end saw ${responses}`;
     },
   };
+}
+
+/** The same with four slots and five requests: too many interleavings for all, so those with three preemptions. */
+export function xenLarger(lib: RingLibrary, at: number): Scenario<XenWorld> {
+  return { ...xenBlocking(lib, at, LARGER), setup: setup(lib, at, 4), preemptions: 3 };
 }
 
 /**
@@ -197,7 +211,7 @@ function killed(lib: RingLibrary, at: number) {
       if (back?.status !== 'dead') return undefined; // nobody died: see xenBlocking
       const responses = front?.reports.join(' ');
       if (front?.status === 'asleep') return `front end sleeps for ever after ${responses}`;
-      return responses === TWO_RESPONSES ? undefined : `front end saw ${responses}`;
+      return responses === responsesOf(2) ? undefined : `front end saw ${responses}`;
     },
   };
 }

@@ -9,7 +9,7 @@ import { plantTable, RING_PLANTS } from '../../checker/ring-plants.ts';
 import { xenAttachAtRspProd, xenBlocking } from '../../checker/xen-scenarios.ts';
 
 /** These take long and differ little from their siblings: `npm run soak` does them. */
-const LONG = /^(xenBackKilled|fixed\w+) from (0|2\^31 - 1)$/;
+const LONG = /^(xenLarger|xenBackKilled|fixed\w+) from (0|2\^31 - 1)$/;
 
 // A scenario's world is one of several types; explore does not care which.
 const explored = (check: RingCheck, lib: typeof shipped) =>
