@@ -99,6 +99,11 @@ export class RawGuest {
     Atomics.store(this.indexes, 0, reqProd);
   }
 
+  /** Let the machine run until nothing moves. */
+  run(): void {
+    this.lab.run();
+  }
+
   /** Stage, publish, run, and tell the answer's status, or undefined if there is none. */
   ask(request: RawRequest): number | undefined {
     this.stage(request);
