@@ -11,8 +11,8 @@ const WINDOW = 64;
 const KIND = { data: 1, acknowledge: 2, end: 3, hello: 4 } as const;
 /** Received frames after which an acknowledgement is due even without data to carry it. */
 const ACKNOWLEDGE_EVERY = WINDOW / 4;
-/** How long to wait for the peer's last frames once the load is over. */
-const DRAIN_MS = 2000;
+/** How long to wait for the peer's last frames once the load is over: it may have started later, on a crowded machine. */
+const DRAIN_MS = 15_000;
 /** How often to say again what the peer may not have heard. */
 const REPEAT_MS = 5;
 
@@ -134,7 +134,7 @@ export async function runFrameLoad(load: Load): Promise<void> {
   }
   const deadline = guest.clock.nowMs() + DRAIN_MS;
   const isComplete = () => talk.peerTotal === talk.received && talk.acknowledged === talk.sent;
-  while (!isComplete() && guest.clock.nowMs() < deadline) {
+  while (!isComplete() && !guest.signal.aborted && guest.clock.nowMs() < deadline) {
     talk.send(KIND.end);
     await talk.news();
   }
@@ -142,7 +142,7 @@ export async function runFrameLoad(load: Load): Promise<void> {
   for (let repeat = 0; repeat < 3; repeat += 1) talk.send(KIND.end);
   isTicking = false;
   await ticking;
-  if (isComplete()) return;
+  if (isComplete() || guest.signal.aborted) return;
   guest.counters.add('errors', 1);
   guest.print(
     `network: sent ${talk.sent}, acknowledged ${talk.acknowledged}, received ${talk.received} of ${talk.peerTotal}`,

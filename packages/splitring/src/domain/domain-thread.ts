@@ -14,8 +14,8 @@ import { SplitringError } from 'sharedarraybuffer-ring';
 import { OpenDisks } from './open-disks.ts';
 import type { DriverRole, GuestRole, ThreadBoot, ThreadResult } from './thread-boot.ts';
 
-/** Longest wait of a guest for its devices. */
-const CONNECT_TIMEOUT_MS = 10_000;
+/** Longest wait of a guest for its devices; generous, since a crowded machine is no reason to fail. */
+const CONNECT_TIMEOUT_MS = 30_000;
 
 /** What a domain's thread finds around it. */
 export interface ThreadEnvironment {
