@@ -54,7 +54,7 @@ export class XenbusCluster {
   readonly log: string[] = [];
   readonly backs: RecordedEnd[] = [];
   readonly fronts: RecordedEnd[] = [];
-  readonly buses = new Map<number, { close(): void }>();
+  readonly buses = new Map<number, XenbusFrontend | XenbusBackend>();
   finishDrain: () => void = () => {};
   private readonly options: ClusterOptions;
   private connects = 0;

@@ -29,6 +29,21 @@ abstract class XenbusBus {
     return [...this.devices.values()];
   }
 
+  /**
+   * Close every device in good order: what is in flight is finished, both ends become Closed. `then` is called once all
+   * of ours are; a peer that does not play along is waited for, so bound it with a deadline and `close()`.
+   */
+  closeDevices(then: () => void): void {
+    const nodes = [...this.devices.values()];
+    let open = nodes.length + 1;
+    const closed = () => {
+      open -= 1;
+      if (open === 0) then();
+    };
+    for (const node of nodes) node.close(closed);
+    closed();
+  }
+
   /** Let go of every device at once: connections released, drivers removed. States in the store stay as they are. */
   close(): void {
     this.endWatch?.();

@@ -45,6 +45,7 @@ export class DeviceNode implements XenbusDevice {
   /** Our directory may have changed while we were writing into it. */
   private isStale = false;
   private hasFailed = false;
+  private readonly whenClosed: (() => void)[] = [];
 
   /** Made by a bus, for a directory whose link it has read. */
   constructor(options: {
@@ -68,6 +69,7 @@ export class DeviceNode implements XenbusDevice {
       expected: () => this.ownState,
       written: (state) => {
         this.ownState = state;
+        if (state === XenbusState.Closed) this.reportClosed();
       },
       overtaken: () => this.refresh(),
       refused: (error) => this.fail(error),
@@ -149,6 +151,16 @@ export class DeviceNode implements XenbusDevice {
     });
   }
 
+  /** Ask the driver to close in good order. `then` is called once we are Closed, or the device is gone. */
+  close(then: () => void): void {
+    if (this.isGone || this.ownState === XenbusState.Closed || !this.driver?.close) {
+      then();
+      return;
+    }
+    this.whenClosed.push(then);
+    this.driver.close();
+  }
+
   /** The directory is gone or the bus closes: no event from now on, everything released. */
   dismiss(): void {
     if (this.isGone) return;
@@ -157,6 +169,11 @@ export class DeviceNode implements XenbusDevice {
     for (const end of [...this.watches, ...this.otherWatches]) end();
     this.driver?.disconnect();
     this.driver?.remove();
+    this.reportClosed();
+  }
+
+  private reportClosed(): void {
+    for (const report of this.whenClosed.splice(0)) report();
   }
 
   private follow(link: DeviceLink): void {

@@ -173,8 +173,12 @@ class FrontendDriver implements XenbusDriver {
     else this.drained(epoch, next);
   }
 
+  /** Closing keeps the connection until the back end has let go of it; Closed gives it up. */
   private drained(epoch: number, next: XenbusStateValue = XenbusState.Closed): void {
-    if (epoch === this.epoch) this.become(next);
+    if (epoch !== this.epoch) return;
+    this.isDraining = false;
+    if (next === XenbusState.Closing) this.publish({}, next);
+    else this.become(next);
   }
 
   private publish(keys: KeyEntries, state: XenbusStateValue): void {

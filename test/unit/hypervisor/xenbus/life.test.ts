@@ -139,6 +139,55 @@ test('a front end that closes takes the back end with it', (t) => {
   t.is(cluster.fronts[0]?.connections.held, 0);
 });
 
+for (const [side, domid] of [
+  ['front', 2],
+  ['back', 1],
+] as const) {
+  test(`closeDevices of the ${side} bus drains first, closes both ends, and both hold nothing`, (t) => {
+    const cluster = connected({ isSlowToDrain: true });
+    let isClosed = false;
+    cluster.buses.get(domid)?.closeDevices(() => {
+      isClosed = true;
+    });
+    cluster.rig.pump();
+    t.deepEqual(cluster.log, ['front drain']);
+    t.is(cluster.backs[0]?.connections.held, 1, 'still served');
+    t.false(isClosed);
+    cluster.finishDrain();
+    cluster.rig.pump();
+    t.true(isClosed);
+    t.is(cluster.states(), '6/6');
+    const released = cluster.log.slice(1);
+    t.deepEqual([...released].sort(), ['back disconnect', 'front disconnect']);
+    if (side === 'front') t.is(released[0], 'back disconnect', 'the back end unmaps before the front end frees');
+  });
+}
+
+test('closeDevices of a bus without devices, or with closed ones, is over at once', (t) => {
+  const cluster = connected();
+  let closed = 0;
+  const count = () => {
+    closed += 1;
+  };
+  cluster.buses.get(2)?.closeDevices(count);
+  cluster.rig.pump();
+  cluster.buses.get(2)?.closeDevices(count);
+  t.is(closed, 2);
+});
+
+test('a front end told to begin anew drops its rings and is followed by its back end, with fresh keys', (t) => {
+  const cluster = connected();
+  for (let round = 2; round < 5; round++) {
+    cluster.log.length = 0;
+    cluster.set(`${cluster.frontPath()}/state`, '1'); // the toolstack says so
+    t.is(cluster.states(), '4/4');
+    t.is(cluster.backs[0]?.connections.made, round);
+    t.deepEqual([...cluster.log.slice(0, 2)].sort(), ['back disconnect', 'front disconnect']);
+    t.deepEqual(cluster.log.slice(2), ['front handshake', 'back connect', 'front live']);
+  }
+  t.is(cluster.backs.length, 1);
+});
+
 test('a guest that dies leaves its back end released; the driver domain serves others', (t) => {
   const cluster = connected();
   cluster.guest(3);
