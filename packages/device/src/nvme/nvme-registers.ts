@@ -87,8 +87,6 @@ export const STATUS = {
   writeFault: 0x280,
   unrecoveredReadError: 0x281,
 } as const;
-/** "Do not retry" bit of the status field. */
-export const STATUS_DNR = 0x4000;
 
 /** Read/write command dword 12 bits. §6.9, §6.15 */
 export const FORCE_UNIT_ACCESS = 1 << 30;
@@ -101,5 +99,3 @@ export const NSID_ALL = 0xffff_ffff;
 export const SQE_WORDS = 16;
 /** Words of a completion queue entry. §4.6 */
 export const CQE_WORDS = 4;
-/** Word indices inside a submission queue entry. */
-export const SQE = { command: 0, nsid: 1, prp1: 6, prp2: 8, cdw10: 10, cdw11: 11, cdw12: 12 } as const;
