@@ -121,8 +121,8 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   {
     name: 'request claimed without room',
     file: 'front-ring.ts',
-    find: 'if (distance(index, this.rspCons) >= this.slots) return -1;',
-    replace: 'if (distance(index, this.rspCons) > this.slots) return -1;',
+    find: 'if (((index - this.rspCons) | 0) >= this.slots) return -1;',
+    replace: 'if (((index - this.rspCons) | 0) > this.slots) return -1;',
     caughtBy: [
       'xenBlocking from 0',
       'xenBlocking from 2^31 - 1',
