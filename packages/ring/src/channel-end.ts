@@ -216,7 +216,7 @@ export abstract class ChannelEnd {
     const { bell } = this.words;
     const deadline = this.clock() + timeoutMs;
     while (!this.isReady()) {
-      if (this.spin()) continue;
+      if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
       const remaining = deadline - this.clock();
       if (remaining <= 0) return false;
       this.beat();
@@ -247,7 +247,7 @@ export abstract class ChannelEnd {
     signal?.addEventListener('abort', onAbort);
     try {
       while (!this.isReady()) {
-        if (this.spin()) continue;
+        if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
         const remaining = deadline - this.clock();
         if (remaining <= 0) return false;
         const seen = Atomics.load(control, bell);

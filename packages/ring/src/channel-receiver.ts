@@ -59,7 +59,7 @@ export class ChannelReceiver extends ChannelEnd implements AsyncIterable<Uint8Ar
     let worst: Ending | undefined;
     for (const lane of this.lanes) {
       const state = stateOf(Atomics.load(this.control, lane.stateAt));
-      if (state === END.open) return undefined;
+      if (state === END.open && lane.broken === undefined) return undefined;
       const ending = this.laneEnding(lane);
       if (worst === undefined || worst.kind === 'closed' || ending?.kind === 'died') worst = ending ?? worst;
     }

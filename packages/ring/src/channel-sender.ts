@@ -59,6 +59,7 @@ export class ChannelSender extends ChannelEnd {
   private readonly laneWords: Int32Array;
   private readonly capacity: number;
   private readonly mask: number;
+  private readonly stateAt: number;
   private readonly tailAt: number;
   private readonly headAt: number;
   private readonly eventAt: number;
@@ -93,6 +94,7 @@ export class ChannelSender extends ChannelEnd {
     this.maxMessageBytes = (capacityBytes >> 1) - RECORD_HEADER_BYTES;
     this.capacity = capacityBytes;
     this.mask = capacityBytes - 1;
+    this.stateAt = base + SENDER_STATE;
     this.tailAt = base + TAIL;
     this.headAt = base + HEAD;
     this.eventAt = base + DATA_EVENT;
@@ -299,7 +301,9 @@ export class ChannelSender extends ChannelEnd {
   /** Find room for a message; its record offset, or -1. Nothing shared changes but an unused rest of the lane. */
   private reserve(length: number): number {
     if (!(length <= this.maxMessageBytes)) throw this.tooLong(length);
-    if ((this.isHeld || this.control[RECEIVER_STATE] !== this.receiverSeen) && !this.mayWrite()) return -1;
+    const { control } = this;
+    const isAsSeen = control[RECEIVER_STATE] === this.receiverSeen && control[this.stateAt] === this.word;
+    if ((this.isHeld || !isAsSeen) && !this.mayWrite()) return -1;
     const size = (length + 15) & ~7; // recordBytes, written out
     const at = this.stage & this.mask;
     if (size <= this.capacity - ((this.stage - this.headSeen) | 0) && size <= this.capacity - at) return at;
@@ -311,6 +315,7 @@ export class ChannelSender extends ChannelEnd {
     if (this.broken !== undefined) throw this.overError();
     if (!this.hasRoom(size)) {
       this.publish(); // a full lane must be seen, or nobody would ever empty it
+      if (this.isHeld) this.mayWrite();
       return -1;
     }
     const at = this.stage & this.mask;
@@ -346,7 +351,11 @@ export class ChannelSender extends ChannelEnd {
   private publish(): void {
     const old = this.tail;
     const next = this.stage;
-    if (old === next || this.control[this.words.state] !== this.word) return;
+    if (this.control[this.stateAt] !== this.word) {
+      this.isHeld = true; // the lane is not ours any more: the next send finds out why
+      return;
+    }
+    if (old === next) return;
     Atomics.store(this.control, this.tailAt, next);
     this.tail = next;
     const event = Atomics.load(this.control, this.eventAt);
