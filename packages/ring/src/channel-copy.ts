@@ -144,3 +144,9 @@ export class LaneBytes {
 
 /** A slot buffer is aligned bytes by construction. */
 export type MessageBuffer = AlignedBytes | SlotBuffer;
+
+/** Refuse to send what the buffer does not have. @throws {RangeError}. */
+export function checkRange(source: MessageBuffer, from: number, length: number): void {
+  if (from >= 0 && length <= source.bytes.length - from) return;
+  throw new RangeError(`Cannot send ${length} bytes at ${from}: the buffer has ${source.bytes.length}`);
+}

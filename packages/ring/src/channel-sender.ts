@@ -1,6 +1,6 @@
 // The sending end of a channel: one lane, written by nobody else.
 // hot path: bench suite ring, subject channel
-import { LaneBytes, type MessageBuffer } from './channel-copy.ts';
+import { checkRange, LaneBytes, type MessageBuffer } from './channel-copy.ts';
 import { addBurst, ChannelEnd, type ChannelView, endingError, endingOf, removeBurst } from './channel-end.ts';
 import {
   BELL,
@@ -154,9 +154,7 @@ export class ChannelSender extends ChannelEnd {
    * the channel's own WebAssembly memory.
    */
   trySendFrom(source: MessageBuffer, from: number, length: number, tag = 0): boolean {
-    if (!(from >= 0 && length <= source.bytes.length - from)) {
-      throw new RangeError(`Cannot send ${length} bytes at ${from}: the buffer has ${source.bytes.length}`);
-    }
+    checkRange(source, from, length);
     const at = this.reserve(length);
     if (at < 0) return false;
     this.lane.copyFrom(at + RECORD_HEADER_BYTES, source, from, length);
