@@ -11,8 +11,8 @@ const WINDOW = 64;
 const KIND = { data: 1, acknowledge: 2, end: 3, hello: 4 } as const;
 /** Received frames after which an acknowledgement is due even without data to carry it. */
 const ACKNOWLEDGE_EVERY = WINDOW / 4;
-/** How long to wait for the peer's last frames once the load is over: it may have started later, on a crowded machine. */
-const DRAIN_MS = 15_000;
+/** How long to wait for the peer to appear, and for its last frames: on a crowded machine it may start much later. */
+const PEER_TIMEOUT_MS = 20_000;
 /** How often to say again what the peer may not have heard. */
 const REPEAT_MS = 5;
 
@@ -123,18 +123,22 @@ export async function runFrameLoad(load: Load): Promise<void> {
       talk.wake();
     }
   })();
-  while (!isOver() && !talk.hasPeer) {
+  const { signal, clock } = guest;
+  const appearBy = clock.nowMs() + PEER_TIMEOUT_MS;
+  while (!talk.hasPeer && !signal.aborted && clock.nowMs() < appearBy) {
     talk.send(KIND.hello);
     await talk.news();
   }
-  while (!isOver()) {
+  // At least one window, however late the peer was.
+  const isEnough = () => isOver() && (talk.sent >= WINDOW || clock.nowMs() >= appearBy);
+  while (talk.hasPeer && !signal.aborted && !isEnough()) {
     if (talk.hasWindow && talk.send(KIND.data)) continue;
     if (talk.owesAcknowledgement) talk.send(KIND.acknowledge);
     await talk.news();
   }
-  const deadline = guest.clock.nowMs() + DRAIN_MS;
+  const completeBy = clock.nowMs() + PEER_TIMEOUT_MS;
   const isComplete = () => talk.peerTotal === talk.received && talk.acknowledged === talk.sent;
-  while (!isComplete() && !guest.signal.aborted && guest.clock.nowMs() < deadline) {
+  while (!isComplete() && !signal.aborted && clock.nowMs() < completeBy) {
     talk.send(KIND.end);
     await talk.news();
   }
@@ -142,7 +146,7 @@ export async function runFrameLoad(load: Load): Promise<void> {
   for (let repeat = 0; repeat < 3; repeat += 1) talk.send(KIND.end);
   isTicking = false;
   await ticking;
-  if (isComplete() || guest.signal.aborted) return;
+  if (isComplete() || signal.aborted) return;
   guest.counters.add('errors', 1);
   guest.print(
     `network: sent ${talk.sent}, acknowledged ${talk.acknowledged}, received ${talk.received} of ${talk.peerTotal}`,
