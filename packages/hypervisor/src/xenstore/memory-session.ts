@@ -36,6 +36,8 @@ export interface SessionHost {
   setSpecial(name: string, permissions: Permissions): void;
   /** Everything kept for a domain. */
   memoryBytes(domid: number): number;
+  /** So many transactions more (or fewer) are open. */
+  opened(count: number): void;
   /** The session has ended. */
   forget(session: MemorySession): void;
 }
@@ -182,18 +184,20 @@ export class MemorySession implements StoreSession {
     while (this.lastTransaction === 0 || this.transactions.has(this.lastTransaction));
     const limit = this.caller.isPrivileged ? Number.POSITIVE_INFINITY : quotas.transactionNodes;
     this.transactions.set(this.lastTransaction, this.host.fork(limit));
+    this.host.opened(1);
     then(ok(this.lastTransaction));
   }
 
   endTransaction(tx: number, isCommit: boolean, then: StoreCallback<void>): void {
     const transaction = this.transactions.get(tx);
-    this.transactions.delete(tx);
+    if (this.transactions.delete(tx)) this.host.opened(-1);
     const error = transaction ? isCommit && this.commit(transaction) : 'ENOENT';
     then(error ? no(error) : ok(undefined));
   }
 
   reset(): void {
     for (const watch of [...this.watches.values()]) this.endWatch(watch);
+    this.host.opened(-this.transactions.size);
     this.transactions.clear();
   }
 

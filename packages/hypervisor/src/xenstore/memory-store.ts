@@ -52,6 +52,7 @@ export class MemoryStore implements Store {
   private readonly specials = new Map<string, Permissions>();
   private readonly host: SessionHost;
   private generation = 0;
+  private openTransactions = 0;
 
   /** A store of nothing but the root, which belongs to dom0. */
   constructor(quotas: Partial<StoreQuotas> = {}) {
@@ -72,6 +73,9 @@ export class MemoryStore implements Store {
       special: (name) => this.specials.get(name) ?? DOM0_ONLY,
       setSpecial: (name, permissions) => this.specials.set(name, permissions),
       memoryBytes: (domid) => this.memoryBytes(domid),
+      opened: (count) => {
+        this.openTransactions += count;
+      },
       forget: (session) => this.forget(session),
     };
   }
@@ -146,14 +150,20 @@ export class MemoryStore implements Store {
       if (is.nodes !== should.nodes || is.nodeBytes !== should.nodeBytes) isConsistent = false;
     }
     let watches = 0;
-    let transactions = 0;
     let heldBytes = 0;
     for (const usage of this.usage.values()) {
       watches += usage.watches;
       heldBytes += usage.heldBytes;
-      for (const session of usage.sessions) transactions += session.openTransactions;
     }
-    return { nodes, watches, watchBranches: this.watches.branches, transactions, heldBytes, isConsistent };
+    const { openTransactions } = this;
+    return {
+      nodes,
+      watches,
+      watchBranches: this.watches.branches,
+      transactions: openTransactions,
+      heldBytes,
+      isConsistent,
+    };
   }
 
   private usageOf(domid: number): Usage {
@@ -178,6 +188,7 @@ export class MemoryStore implements Store {
 
   /** Find out whether a change makes somebody else's transaction fail. */
   private blame(path: readonly string[], domid: number): void {
+    if (this.openTransactions === 0) return;
     for (const [other, { sessions }] of this.usage) {
       if (other === domid) continue;
       for (const session of sessions) {

@@ -24,6 +24,8 @@ const CALLBACKS_PER_POLL = 64;
 export abstract class MessageClient implements XenstoreClient {
   /** Messages that answered nothing we asked: 0 with an honest server. */
   strayMessages = 0;
+  /** Watches that the server refused, over quota: their owners hear of nothing. */
+  refusedWatches = 0;
   private readonly pending = new Map<number, Pending>();
   private readonly watches = new Map<string, ClientWatch>();
   private inbox: (() => void)[] = [];
@@ -144,7 +146,9 @@ export abstract class MessageClient implements XenstoreClient {
 
   private register(token: string, watch: ClientWatch): void {
     const depth = watch.depth === undefined ? '' : `${watch.depth}\0`;
-    this.ask(XS.WATCH, 0, `${watch.path}\0${token}\0${depth}`, () => {});
+    this.ask(XS.WATCH, 0, `${watch.path}\0${token}\0${depth}`, (reply) => {
+      if (!reply.ok && reply.error !== 'ECONNRESET') this.refusedWatches += 1;
+    });
   }
 
   private ask(type: number, txId: number, payload: string, then: StoreCallback<string>): void {

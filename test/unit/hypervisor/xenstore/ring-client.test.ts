@@ -219,3 +219,11 @@ test('a long listing that changes while it is read is read from the start again'
   t.is(answer(XS.DIRECTORY_PART, '8\0\0'), 'd\x005\0');
   t.deepEqual(log, ['names a,cc']);
 });
+
+test('a refused watch is counted', (t) => {
+  const { server, client } = connect();
+  client.watch('w', () => {});
+  server.say(XS.ERROR, server.take()[0]?.reqId ?? 0, 'ENOSPC\0');
+  client.poll();
+  t.is(client.refusedWatches, 1);
+});
