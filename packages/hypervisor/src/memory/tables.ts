@@ -1,7 +1,7 @@
 // The shared tables of the machine: one buffer that every domain's hypercalls work on.
 //
 //   region      per domain                    who writes
-//   domains     32 words (two cache lines)    hypervisor; doorbell: anybody; awake, reply: see below
+//   domains     32 words (two cache lines)    hypervisor; doorbell: anybody
 //   hints       domains/32 words              anybody who raises an event: "look at what domain n raised"
 //   ports       portsPerDomain × 1 word       its domain; the other end by compare-exchange
 //   counters    portsPerDomain × 4 words      its domain
@@ -31,8 +31,6 @@ export const DOMAIN_USED_WORD = 6;
 export const DOMAIN_HANDLES_WORD = 7;
 /** Word of a domain row, on a cache line of its own: the doorbell. [anybody, by Atomics.add] */
 export const DOMAIN_DOORBELL_WORD = 16;
-/** Word of a domain row: non-zero while its thread runs and will look at the doorbell by itself. [the domain] */
-export const DOMAIN_AWAKE_WORD = 17;
 
 /** States of a domain-table row. */
 export const DOMAIN_STATE = {
@@ -135,11 +133,8 @@ export class Tables {
 
   /** Wake whoever waits on a domain's doorbell. Any thread may ring; a ring too many is harmless. */
   ring(domid: number): void {
-    const row = domid * DOMAIN_WORDS;
-    Atomics.add(this.words, row + DOMAIN_DOORBELL_WORD, 1);
-    // Sequentially consistent: a sleeper clears `awake` before it compares the doorbell.
-    if (Atomics.load(this.words, row + DOMAIN_AWAKE_WORD) === 0) {
-      Atomics.notify(this.words, row + DOMAIN_DOORBELL_WORD);
-    }
+    const doorbell = domid * DOMAIN_WORDS + DOMAIN_DOORBELL_WORD;
+    Atomics.add(this.words, doorbell, 1);
+    Atomics.notify(this.words, doorbell);
   }
 }
