@@ -37,6 +37,7 @@ export function pipelinedCases(): CaseSpec[] {
         group: `pipelined${suffix}`,
         x: depth,
         trialMs: wait === 'spin' ? 2 : 8,
+        isFullOnly: wait !== 'spin' && depth !== 256 && !(wait === 'block' && depth === 32),
         subjects: [
           native('pipelined', String(depth), wait === 'block' ? 'block' : 'spin'),
           subject('xen', 'xen', params('xen'), wait === 'spin' ? ['native', 'ringbuf.js', 'postMessage'] : ['native']),

@@ -50,7 +50,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     const count = preparedCount(bytes);
     const outbox = places(memory, params, count, shared.outboxAt);
     preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
-    const isAuto = variant.endsWith('auto');
+    const flushMask = variant.endsWith('auto') ? -1 : batch - 1; // batches are powers of two
     const words = bytes >> 2;
     const burst = (first: number, messages: number): number => {
       let checksum = 0;
@@ -58,7 +58,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
         const place = i & (count - 1);
         send(producer, outbox, place);
         checksum = (checksum + checksumOf(outbox.words, place * words, words)) | 0;
-        if (!isAuto && (i + 1) % batch === 0) producer.flush();
+        if (((i + 1) & flushMask) === 0) producer.flush();
       }
       return checksum;
     };
