@@ -27,6 +27,7 @@ export async function open(params: NetParams): Promise<OpenSubject> {
           'cpu-guests': guestCpuNs / received,
           notifications: notifications / received,
           unfairness: spread,
+          time: elapsedNs / received,
         },
       };
     },

@@ -90,6 +90,7 @@ class NetFrontend implements FrontendHooks {
   remove(): void {
     this.disconnect();
     this.#kernel.remove(this.#nic);
+    this.#nic.remove();
     this.#options.onNicRemoved?.(this.#nic);
   }
 

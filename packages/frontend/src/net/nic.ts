@@ -38,6 +38,7 @@ export class Nic implements Stepped {
   private readonly kernel: Kernel;
   private queues: readonly NicQueue[] = [];
   private isUp = false;
+  private isGone = false;
   private isPollRequested = false;
   private failure: ProtocolError | undefined = undefined;
   private readonly onBroken: () => void;
@@ -54,6 +55,11 @@ export class Nic implements Stepped {
   /** Whether the back end is connected and its carrier on. */
   get isLinkUp(): boolean {
     return this.isUp;
+  }
+
+  /** Whether the card was unplugged for good. */
+  get isRemoved(): boolean {
+    return this.isGone;
   }
 
   /** Why the connection broke, if it did; the driver reports it and closes. */
@@ -119,22 +125,14 @@ export class Nic implements Stepped {
     return undefined;
   }
 
-  /** Resolve as soon as a frame can be sent: at once if one can be now. */
-  whenWritable(): Promise<void> {
-    if (this.isUp && this.freeSlots > 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.writeWaiters.push(resolve);
-      this.kernel.requestPoll();
-    });
+  /** Resolve as soon as a frame can be sent (at once if one can be now), the card is unplugged, or `signal` aborted. */
+  whenWritable(signal?: AbortSignal): Promise<void> {
+    return this.when(this.isUp && this.freeSlots > 0, this.writeWaiters, signal);
   }
 
-  /** Resolve as soon as a frame waits in the ring: at once if one does now. */
-  whenReadable(): Promise<void> {
-    if (this.hasFrames()) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.readWaiters.push(resolve);
-      this.kernel.requestPoll();
-    });
+  /** Resolve as soon as a frame waits in the ring (at once if one does), the card is unplugged, or `signal` aborted. */
+  whenReadable(signal?: AbortSignal): Promise<void> {
+    return this.when(this.hasFrames(), this.readWaiters, signal);
   }
 
   /** Driver only: go live with these queues. */
@@ -155,6 +153,13 @@ export class Nic implements Stepped {
     this.setLink(false);
     for (const queue of this.queues) this.counters.txAborted += queue.release();
     this.queues = [];
+  }
+
+  /** Driver only: the card is unplugged for good; whoever waits for it is woken. */
+  remove(): void {
+    this.isGone = true;
+    wake(this.writeWaiters);
+    wake(this.readWaiters);
   }
 
   poll(): boolean {
@@ -197,6 +202,15 @@ export class Nic implements Stepped {
       this.onBroken();
     }
     return hasWorked;
+  }
+
+  private when(isNow: boolean, waiters: (() => void)[], signal: AbortSignal | undefined): Promise<void> {
+    if (isNow || this.isGone || signal?.aborted === true) return Promise.resolve();
+    return new Promise((resolve) => {
+      waiters.push(resolve);
+      signal?.addEventListener('abort', () => resolve(), { once: true });
+      this.kernel.requestPoll();
+    });
   }
 
   private hasFrames(): boolean {
