@@ -83,6 +83,8 @@ export interface BridgeOptions {
 }
 
 const DEFAULT_AGEING_MS = 300_000;
+/** A look at the clock in every so many polls, less one: sweeps have time, polls have not. */
+const POLLS_PER_LOOK = 15;
 
 /**
  * One port's attachment to a bridge. It remembers its last source and destination: a stream of frames between two
@@ -256,6 +258,7 @@ export class Bridge implements Stepped {
   readonly #ageingMs: number;
   readonly #links: (BridgeLink | undefined)[] = [];
   #nextSweepMs: number;
+  #polls = 0;
 
   /** A bridge without ports. */
   constructor(name: string, clock: Clock, options: BridgeOptions = {}) {
@@ -319,6 +322,8 @@ export class Bridge implements Stepped {
   }
 
   poll(): boolean {
+    this.#polls = (this.#polls + 1) & POLLS_PER_LOOK;
+    if (this.#polls !== 0) return false;
     const nowMs = this.#clock.nowMs();
     if (nowMs < this.#nextSweepMs) return false;
     this.#nextSweepMs = nowMs + this.#ageingMs / 2;
