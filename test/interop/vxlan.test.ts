@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import test, { type ExecutionContext } from 'ava';
-import { createHost } from 'splitring';
+import { createHost, type HostConfig } from 'splitring';
 
 const tag = `sr${process.pid % 100_000}`;
 const subnet = `10.${200 + (process.pid % 50)}.${process.pid % 250}`;
@@ -103,6 +103,20 @@ test('the Linux kernel pings a guest and exchanges UDP with it through VXLAN', a
   readCapture(t, capture);
   rmSync(directory, { recursive: true });
 });
+
+type UplinkConfig = NonNullable<NonNullable<HostConfig['driverDomains']>[number]['uplinks']>[number];
+const vxlan = { vni: 1, remotes: ['192.0.2.2'], localAddress: '192.0.2.1' };
+const unopenable: readonly (readonly [string, UplinkConfig, string])[] = [
+  ['an address that is not ours', { bridge: 'lan0', vxlan }, 'UPLINK_FAILED'],
+  ['a socket that nobody listens on', { bridge: 'lan0', connect: '/nonexistent/passt.sock' }, 'UPLINK_FAILED'],
+  ['a bridge that is not there', { bridge: 'lan7', listen: '/nonexistent/lan7.sock' }, 'NO_SUCH_BRIDGE'],
+];
+for (const [name, uplink, code] of unopenable) {
+  test(`an uplink with ${name} is a clear error at once`, async (t) => {
+    const creating = createHost({ driverDomains: [{ name: 'net', bridges: ['lan0'], uplinks: [uplink] }] });
+    await t.throwsAsync(creating, { code });
+  });
+}
 
 /** Run a program inside the namespace without holding this thread up: it carries the host. */
 async function run(...command: string[]): Promise<{ status: number | null; output: string }> {

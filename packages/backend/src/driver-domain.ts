@@ -19,6 +19,8 @@ export interface DriverDomainOptions {
 export interface DriverDomain {
   /** Its bridges by name, for uplinks and captures. */
   readonly bridges: ReadonlyMap<string, Bridge>;
+  /** Tell the toolstack that everything is there (`data/ready` in the domain's xenstore home). */
+  ready(): void;
   /** Whether the toolstack asked it to end and its back ends have let go. */
   isOver(): boolean;
 }
@@ -28,7 +30,7 @@ const find = (disks: ReadonlyMap<string, BlockDevice>, name: string) => {
   return device && { device };
 };
 
-/** Start serving. `data/ready` in the domain's xenstore home tells the toolstack. */
+/** Start serving; the caller says when it is `ready`. */
 export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   const { kernel, disks } = options;
   const bridges = new Map(options.bridges.map((name) => [name, new Bridge(name, kernel.clock)]));
@@ -48,6 +50,6 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
       isClosed = true;
     });
   });
-  store.write('data/ready', '1');
-  return { bridges, isOver: () => isClosed };
+  const ready = () => store.write('data/ready', '1');
+  return { bridges, ready, isOver: () => isClosed };
 }

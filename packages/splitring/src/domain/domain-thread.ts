@@ -81,6 +81,7 @@ async function driverDomain(
     await environment.park(kernel, () => disks.isSettled);
     const domain = startDriverDomain({ kernel, disks: disks.devices(), bridges: role.bridges });
     const networks = await environment.openNetworks?.(role, kernel, domain.bridges);
+    domain.ready();
     await environment.park(kernel, () => domain.isOver());
     await networks?.close();
   } finally {
