@@ -130,6 +130,38 @@ test('anti-spoofing: a card with an address in the back end\u2019s directory sen
   t.like(cluster.nic(a).counters, { txOkay: 1, txDropped: 1 });
 });
 
+test('a guest that filters hears only the groups that it joined, and the broadcast address', (t) => {
+  const cluster = new NetCluster();
+  const a = cluster.guest();
+  const b = cluster.guest({ filtersMulticast: true });
+  const [group, other] = [Uint8Array.of(1, 0, 0x5e, 0, 0, 1), Uint8Array.of(0x33, 0x33, 0, 0, 0, 9)];
+  const nic = cluster.nic(b);
+  let got = 0;
+  nic.onFrame = () => {
+    got += 1;
+  };
+  const sendAll = () => {
+    got = 0;
+    for (const to of [group, other, BROADCAST]) cluster.nic(a).send(etherFrame(to, a.mac, new Uint8Array(46)));
+    cluster.rig.pump();
+    return got;
+  };
+  t.is(sendAll(), 1);
+  t.true(nic.changeGroup(group, true));
+  cluster.rig.pump();
+  t.is(sendAll(), 2);
+  for (let i = 0; i < 70; i += 1) {
+    t.true(nic.changeGroup(Uint8Array.of(1, 0, 0x5e, 1, 0, i), true));
+    cluster.rig.pump();
+  }
+  t.is(nic.counters.groupErrors, 7, '64 addresses, no more');
+  t.true(nic.changeGroup(group, false));
+  cluster.rig.pump();
+  t.is(sendAll(), 1);
+  t.throws(() => nic.changeGroup(a.mac, true), { instanceOf: RangeError });
+  t.is(nic.counters.txFrames, 0, 'a request is no frame');
+});
+
 test('the key rate limits what a guest sends, and can change while it runs', (t) => {
   const cluster = new NetCluster();
   const a = cluster.guest({}, { rate: '10000,50000' });

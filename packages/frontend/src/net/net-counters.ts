@@ -16,6 +16,8 @@ export interface NicCounters {
   txAborted: number;
   /** Refused for want of room: `send` answered false. */
   txFull: number;
+  /** Groups that the back end refused to let in or out. */
+  groupErrors: number;
   /** Frames handed to the program. */
   rxFrames: number;
   /** Their bytes. */
@@ -36,6 +38,7 @@ export function createNicCounters(): NicCounters {
     txErrors: 0,
     txAborted: 0,
     txFull: 0,
+    groupErrors: 0,
     rxFrames: 0,
     rxBytes: 0,
     rxErrors: 0,

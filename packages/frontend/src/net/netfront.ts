@@ -20,6 +20,8 @@ export interface NetFrontendOptions {
   readonly onNic: (nic: Nic) => void;
   /** Called when a card was unplugged. */
   readonly onNicRemoved?: (nic: Nic) => void;
+  /** Receive only the multicast groups that were joined with `Nic.changeGroup`. */
+  readonly filtersMulticast?: boolean;
   /** Most queue pairs to use, at least 1; the back end may allow fewer. */
   readonly maxQueues?: number;
 }
@@ -109,7 +111,8 @@ class NetFrontend implements FrontendHooks {
     }
     this.#hasReportedBreak = false;
     this.#nic.connect(this.#queues);
-    then({ ...queueKeys(this.#queues), ...FRONT_FEATURES });
+    const filter = this.#options.filtersMulticast === true ? { 'request-multicast-control': 1 } : {};
+    then({ ...queueKeys(this.#queues), ...FRONT_FEATURES, ...filter });
   }
 
   #allocate(count: number, hasSplitChannels: boolean): readonly NicQueue[] {

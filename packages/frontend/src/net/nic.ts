@@ -3,6 +3,7 @@
 import type { Kernel, Stepped } from '@splitring/hypervisor';
 import { ETHERNET_HEADER_BYTES, XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
 import type { ProtocolError } from 'sharedarraybuffer-ring';
+import { formatMacAddress } from './mac-address.ts';
 import { createNicCounters, type NicCounters } from './net-counters.ts';
 import type { NicQueue } from './nic-queue.ts';
 import type { RxFrame } from './rx-frame.ts';
@@ -103,6 +104,23 @@ export class Nic implements Stepped {
       if (!this.send(frames[index] as Uint8Array)) break; // in range
     }
     return index - from;
+  }
+
+  /**
+   * Join or leave a multicast group. Only of use where the driver was made with `filtersMulticast`: otherwise every
+   * group's frames arrive anyway. A refusal (more than 64 groups) shows in `counters.groupErrors`.
+   * @returns false while there is no room or no link
+   * @throws RangeError for an address that is no group's
+   */
+  changeGroup(address: Uint8Array, isJoin: boolean): boolean {
+    if (address.length !== 6 || ((address[0] as number) & 1) === 0) {
+      throw new RangeError(`Cannot join ${formatMacAddress(address)}: not the address of a group`);
+    }
+    const [queue] = this.queues;
+    if (queue === undefined || !this.isUp) return false;
+    const isAsked = queue.tx.changeGroup(address, isJoin);
+    this.kernel.requestPoll();
+    return isAsked;
   }
 
   /** Publish frames that still wait for their batch. */

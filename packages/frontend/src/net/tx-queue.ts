@@ -11,6 +11,7 @@ import {
   NETTXF_extra_info,
   NETTXF_more_data,
   netifExtraGso,
+  netifExtraMcast,
   netifTxRequest,
   netifTxResponse,
   XEN_NETIF_EXTRA_TYPE,
@@ -36,6 +37,7 @@ const PUBLISH_BATCH = 8;
 const ID_FREE = 0;
 const ID_LATER_SLOT = 1;
 const ID_FIRST_SLOT = 2;
+const ID_GROUP = 3;
 
 /**
  * One transmit queue. `id` of a slot is the index of the page that holds its bytes; free ids wait in a circle, so that a
@@ -133,6 +135,21 @@ export class NetTxQueue {
     this.framesInFlight += 1;
     this.staged += 1;
     if (this.staged >= PUBLISH_BATCH) this.flush();
+    return true;
+  }
+
+  /** Ask the back end to let a group's frames through, or no more. @returns false if there is no room for the request */
+  changeGroup(address: Uint8Array, isJoin: boolean): boolean {
+    if (this.freeSlots < 2) this.reap();
+    if (this.freeSlots < 2 || this.broken !== undefined) return false;
+    this.stage(this.takeId(ID_GROUP), 0, NETTXF_extra_info, 0);
+    const at = this.ring.stageRequest();
+    const { view } = this.ring;
+    netifTxRequest.clear(view, at); // the slot is longer than the extra info
+    netifExtraMcast.set.type(view, at, isJoin ? XEN_NETIF_EXTRA_TYPE.mcastAdd : XEN_NETIF_EXTRA_TYPE.mcastDel);
+    netifExtraMcast.set.addr(view, at, address);
+    this.extrasInFlight += 1;
+    this.staged += 1;
     return true;
   }
 
@@ -239,6 +256,7 @@ export class NetTxQueue {
     this.idState[id] = ID_FREE;
     this.freeIds[this.freeTail & this.mask] = id;
     this.freeTail = (this.freeTail + 1) | 0;
+    if (state === ID_GROUP && status !== NETIF_RSP_OKAY) this.counters.groupErrors += 1;
     if (state !== ID_FIRST_SLOT) return; // all slots of a frame get the same status: count it once
     this.framesInFlight -= 1;
     if (status === NETIF_RSP_OKAY) this.counters.txOkay += 1;
