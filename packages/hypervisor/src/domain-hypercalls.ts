@@ -61,6 +61,8 @@ export class DomainHypercalls implements Hypercalls {
   readonly #boot: DomainBoot;
   readonly #io: IommuMapper;
   readonly #allocator = new FrameAllocator();
+  /** Frames given back while an invalidation was not confirmed. */
+  readonly #heldForDevices: FrameNumber[] = [];
   readonly #table: GrantTable;
   readonly #mapper: GrantMapper;
   readonly #runs: RunMapper;
@@ -151,6 +153,7 @@ export class DomainHypercalls implements Hypercalls {
     const other = this.#tables.liveIdentity(domid);
     if (other === 0)
       throw new HypercallError('ESRCH', `Cannot share memory with domain ${domid}: no such domain`, { domid });
+    this.#letGoOfDevices();
     let place = this.#allocator.allocate(other, frames);
     if (place === undefined) {
       this.memory.request({ kind: 'allocate-extent', peer: other, frames });
@@ -171,7 +174,7 @@ export class DomainHypercalls implements Hypercalls {
     if (run.first >= 0 && this.memory.extentOf(run.first) === undefined) return;
     const extent = this.#owned(run.first, run.frames);
     this.#io.setRights(run.first, run.frames, 0);
-    this.#io.flush();
+    if (!this.#io.flush()) this.#holdForDevices(run);
     this.#allocator.free(extent, run.first & INDEX_MASK, run.frames);
     this.#offerBack();
   }
@@ -289,6 +292,20 @@ export class DomainHypercalls implements Hypercalls {
   shutdown(reason: ShutdownReason): void {
     Atomics.store(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_SHUTDOWN_WORD, reason + 1);
     this.memory.tell({ kind: 'shutdown', reason });
+  }
+
+  /** A device may still reach these frames: keep them as if they were granted, until the invalidation is confirmed. */
+  #holdForDevices({ first, frames }: FrameRun): void {
+    for (let i = 0; i < frames; i++) {
+      const frame = (first + i) as FrameNumber; // within the run
+      this.#allocator.granted(frame);
+      this.#heldForDevices.push(frame);
+    }
+  }
+
+  #letGoOfDevices(): void {
+    if (this.#heldForDevices.length === 0 || !this.#io.isFlushed()) return;
+    for (const frame of this.#heldForDevices.splice(0)) this.#allocator.ended(frame);
   }
 
   /** Memory that was shared with a domain that is gone now goes back to the builder once none of it is in use. */

@@ -1,5 +1,12 @@
 // Extents and frames: limits, quarantine, what outlives whom, and the memory that they are made of.
-import { type FrameNumber, GNTMAP_host_map, GNTST, HypercallError, wasmMemorySource } from '@splitring/hypervisor';
+import {
+  type FrameNumber,
+  GNTMAP_host_map,
+  GNTST,
+  HypercallError,
+  routingId,
+  wasmMemorySource,
+} from '@splitring/hypervisor';
 import test from 'ava';
 import { mapOne, TestMachine, unmapOne } from '../../support/machine.ts';
 
@@ -144,4 +151,27 @@ test('a paused domain gets no events until it is unpaused as often', (t) => {
     1,
   );
   t.throws(() => hypervisor.unpause(guest.domid), { code: 'EINVAL' });
+});
+
+test('frames that a device may still reach stay in quarantine until its unit has served the invalidation', (t) => {
+  const machine = new TestMachine();
+  const { hypervisor, guest, driver } = machine;
+  const id = routingId(0, 5, 0);
+  const bus = driver.startPciBus({ nowMs: () => 0 });
+  hypervisor.pci.add(id, driver.domid);
+  hypervisor.pci.assign(id, guest.domid, guest.generation);
+  const requester = bus.iommu.requester(id);
+  const run = guest.allocateFrames(guest.domid, 1);
+  run.bytes.fill(5);
+  bus.poll();
+  t.is(bus.iommu.translate(requester, run.first, true), run.first, 'passed through: the device reaches guest memory');
+  guest.freeFrames(run); // waits for the unit, which lives on this very thread and cannot answer
+  t.is(machine.usage(guest)?.quarantinedFrames, 1);
+  const others = Array.from({ length: 63 }, () => guest.allocateFrames(guest.domid, 1).first);
+  t.false(others.includes(run.first));
+  bus.poll();
+  t.is(bus.iommu.translate(requester, run.first, true), -1, 'out of its reach now');
+  const again = guest.allocateFrames(guest.domid, 1);
+  t.is(again.first, run.first);
+  t.true(again.bytes.every((byte) => byte === 0));
 });

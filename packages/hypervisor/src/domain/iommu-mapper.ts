@@ -42,4 +42,8 @@ export class IommuMapper implements IoMapper {
   flush(): boolean {
     return this.#invalidator.wait();
   }
+
+  isFlushed(): boolean {
+    return this.#invalidator.isServed();
+  }
 }

@@ -16,4 +16,6 @@ export interface IoMapper {
    * @returns false if that was not confirmed in time: the frames must not be reused
    */
   flush(): boolean;
+  /** Whether every lowering so far has been confirmed by now; never waits. */
+  isFlushed(): boolean;
 }
