@@ -20,6 +20,7 @@ export function open({ way }: HypervisorParams): OpenSubject {
   const requester = bus.iommu.requester(ROUTING_ID);
   const { first } = hypercalls.allocateFrames(hypercalls.domid, MANY);
   const pages = way === 'hit' ? 16 : MANY;
+  for (let i = 0; i < pages; i++) bus.iommu.translate(requester, first + i, true);
   let page = 0;
   let sum = 0;
   return {
