@@ -92,7 +92,10 @@ export class BlkfrontQueue {
     this.counters = { requests: 0, notificationsSent: 0, publishes: 0 };
     this.ringPages = new GrantedRun(hypercalls, peer, options.ringPages, false);
     initRing(this.ringPages.run.bytes);
-    this.ring = new FrontRing(this.ringPages.run.bytes, BLKIF_SLOT_BYTES, { name: options.name });
+    this.ring = new FrontRing(this.ringPages.run.bytes, BLKIF_SLOT_BYTES, {
+      name: options.name,
+      responseBytes: RESPONSE.sizeof,
+    });
     this.shadow = new BlkfrontShadow(this.ring.slots, maxSegments);
     try {
       const hasIndirect = maxSegments > BLKIF_MAX_SEGMENTS_PER_REQUEST;
