@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { run } from './harness/run.ts';
+import { startRealtime } from './harness/subject-process.ts';
 import { suites } from './suites.ts';
 
 const HELP = `npm run bench [-- SUITE…] [options]
@@ -16,6 +17,7 @@ Suites: ${suites.map(({ name }) => name).join(', ')} (all, if none is named)
   --json FILE        write the rows as JSON
   --html FILE        where the report goes (report/bench.html)
   --bars             compare with what is promised, bar by bar
+  --realtime         run subjects above all other work of a busy machine (Linux, root)
   --list             name the cases and subjects, measure nothing
   --help             this text
 `;
@@ -33,6 +35,7 @@ function options() {
         quick: { type: 'boolean', default: false },
         bars: { type: 'boolean', default: false },
         list: { type: 'boolean', default: false },
+        realtime: { type: 'boolean', default: false },
         help: { type: 'boolean', default: false },
         case: { type: 'string' },
         subject: { type: 'string' },
@@ -82,6 +85,7 @@ if (values.json !== undefined) {
     fail(`Cannot write ${values.json}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
+if (values.realtime) startRealtime();
 process.exitCode = await run({
   suites: chosen,
   quick: values.quick,
