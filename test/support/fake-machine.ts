@@ -259,6 +259,7 @@ function createHypercalls(machine: FakeMachine, self: FakeDomain, domid: DomId):
         throw new HypercallError('ENODEV', 'Cannot open a function: there is none');
       },
     },
+    isPaused: false,
     shutdown: () => {},
   };
 }

@@ -43,6 +43,10 @@ export class HonestHypercalls implements Hypercalls {
   get generation() {
     return this.#real.generation;
   }
+  get isPaused() {
+    return this.#real.isPaused;
+  }
+
   get doorbell() {
     return this.#real.doorbell;
   }

@@ -58,6 +58,7 @@ export class DomainHypercalls implements Hypercalls {
   readonly #self: Identity;
   #bus: PciBus | undefined;
   readonly #tables: Tables;
+  readonly #pauseWord: number;
   readonly #boot: DomainBoot;
   readonly #io: IommuMapper;
   readonly #allocator = new FrameAllocator();
@@ -108,6 +109,7 @@ export class DomainHypercalls implements Hypercalls {
     this.#ports = new EventPorts(tables, self, memory);
     this.#events = new EventDelivery(tables, self, memory);
     this.#ports.onOpen = (port) => this.#events.reset(port);
+    this.#pauseWord = tables.domain(domid) + DOMAIN_PAUSE_WORD;
     this.doorbell = { words: tables.words, index: tables.domain(domid) + DOMAIN_DOORBELL_WORD };
   }
 
@@ -142,7 +144,8 @@ export class DomainHypercalls implements Hypercalls {
 
   /** Whether the toolstack has paused this domain: no event is delivered, and its idle loop sleeps on the doorbell. */
   get isPaused(): boolean {
-    return Atomics.load(this.#tables.words, this.#tables.domain(this.domid) + DOMAIN_PAUSE_WORD) !== 0;
+    // A plain look first: it is asked on every turn of every idle loop.
+    return this.#tables.words[this.#pauseWord] !== 0 && Atomics.load(this.#tables.words, this.#pauseWord) !== 0;
   }
 
   allocateFrames(peer: DomId, frames: number): FrameRun {

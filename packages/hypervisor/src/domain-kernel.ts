@@ -74,6 +74,7 @@ export class DomainKernel implements Kernel, Stepped {
 
   /** Dispatch events and poll the machines whose turn it is. Throws only what a machine throws: a bug of ours. */
   poll(): boolean {
+    if (this.hypercalls.isPaused) return false;
     const hasEvents = this.hypercalls.pollEvents(this.dispatch) > 0;
     let hasWorked = hasEvents;
     for (const machine of this.machines) {
@@ -86,6 +87,7 @@ export class DomainKernel implements Kernel, Stepped {
 
   /** Poll and arm every machine, also after one has found work: each must ask anew for its own notification. */
   arm(): boolean {
+    if (this.hypercalls.isPaused) return false;
     let hasWork = this.pollControl();
     for (const machine of this.machines) {
       if (machine.arm?.() === true) hasWork = true;

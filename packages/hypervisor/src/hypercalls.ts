@@ -161,6 +161,9 @@ export interface Hypercalls {
 
   // ---- life
 
+  /** Whether the toolstack has paused this domain: its kernel does nothing until it is resumed; the doorbell tells. */
+  readonly isPaused: boolean;
+
   /** Announce why this domain ends; the thread is expected to return soon after. */
   shutdown(reason: ShutdownReason): void;
 }

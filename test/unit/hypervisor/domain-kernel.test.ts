@@ -33,7 +33,13 @@ function domain() {
     connectStore: () => undefined as never, // no test here speaks to a store
   });
   kernel.poll(); // events that the binding raised
-  return { kernel, port, raise: () => two.notify(peerPort), advance: (ms: number) => (now += ms) };
+  return {
+    kernel,
+    port,
+    raise: () => two.notify(peerPort),
+    advance: (ms: number) => (now += ms),
+    setPaused: (isPaused: boolean) => (isPaused ? hypervisor.pause(one.domid) : hypervisor.unpause(one.domid)),
+  };
 }
 
 const idle = { spinPolls: 3, sliceMs: 5, turn: () => new Promise<void>((resolve) => setImmediate(resolve)) };
@@ -62,6 +68,22 @@ test('DomainKernel polls control machines after an event and before every sleep'
   kernel.arm();
   t.is(control.count.polls, 2);
   t.is(control.count.arms, 1);
+});
+
+test('DomainKernel does nothing while its domain is paused, and what came meanwhile when it is resumed', (t) => {
+  const { kernel, port, raise, setPaused } = domain();
+  const data = machine();
+  let events = 0;
+  kernel.add(data.stepped);
+  kernel.onEvent(port, () => (events += 1));
+  setPaused(true);
+  raise();
+  t.false(kernel.poll());
+  t.false(kernel.arm());
+  t.deepEqual([data.count.polls, data.count.arms, events], [0, 0, 0]);
+  setPaused(false);
+  t.true(kernel.poll());
+  t.deepEqual([data.count.polls, events], [1, 1]);
 });
 
 test('DomainKernel forgets handlers and machines that were taken away, also in the middle of a poll', (t) => {

@@ -30,12 +30,6 @@ export function hasWriter(pins: number): boolean {
   return (pins & WRITES) !== 0;
 }
 
-/** Whether a device may reach the frame, and how: 0 not at all, 1 reading, 2 writing too. */
-export function deviceRights(pins: number): 0 | 1 | 2 {
-  if ((pins & 0x00ff0000) !== 0) return 2;
-  return pins >>> 24 !== 0 ? 1 : 0;
-}
-
 /** The status bits that an entry with these pins must show. */
 export function statusBits(pins: number): number {
   if (pins === 0) return 0;
