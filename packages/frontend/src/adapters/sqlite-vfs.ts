@@ -169,9 +169,10 @@ class OpenFiles {
   }
 
   /** SQLite wants a code, never an exception. */
-  private guard(code: number, act: () => number | void): number {
+  private guard(code: number, act: () => unknown): number {
     try {
-      return act() ?? SQLITE_OK;
+      const result = act();
+      return typeof result === 'number' ? result : SQLITE_OK;
     } catch (error) {
       const isFull = error instanceof RangeError || (error instanceof BlockError && error.code === 'BLOCK_NO_SPACE');
       return isFull && code === SQLITE_IOERR_WRITE ? SQLITE_FULL : code;
