@@ -1,5 +1,5 @@
 export default {
-  files: ['test/**/*.test.ts', '!test/soak/**'],
+  files: ['test/**/*.test.ts', '!test/soak/**', '!test/clients/**'],
   extensions: { ts: 'module' },
   nodeArguments: ['--import=./tools/ts.mjs', '--conditions=@splitring/source'],
   workerThreads: false,

@@ -1,6 +1,6 @@
 // Run AVA, pass its output on, and end with the plain line `N passed, N failed`.
 //
-// `--soak` runs test/soak instead of the suite; all other arguments go to AVA (files, --match …).
+// `--soak` runs test/soak instead of the suite, `--clients` test/clients; all other arguments go to AVA (files, --match …).
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -8,10 +8,10 @@ import { stripVTControlCharacters } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const args = process.argv.slice(2);
-const isSoak = args.includes('--soak');
+const other = ['soak', 'clients'].find((name) => args.includes(`--${name}`));
 const ava = fileURLToPath(new URL('cli.mjs', import.meta.resolve('ava')));
-const own = isSoak ? ['--config', './ava.soak.config.js'] : [];
-const child = spawn(process.execPath, [ava, ...own, ...args.filter((arg) => arg !== '--soak')], {
+const own = other === undefined ? [] : ['--config', `./ava.${other}.config.js`];
+const child = spawn(process.execPath, [ava, ...own, ...args.filter((arg) => arg !== `--${other}`)], {
   cwd: root,
   stdio: ['inherit', 'pipe', 'inherit'],
 });
