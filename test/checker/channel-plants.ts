@@ -122,4 +122,18 @@ export const CHANNEL_PLANTS: readonly ChannelPlant[] = [
     replace: 'this.receiverSeen = control[RECEIVER_STATE] as number;',
     caughtBy: 'receiver dies',
   },
+  {
+    name: 'the channel ends while a producer has not come yet',
+    file: 'channel-receiver.ts',
+    find: 'if (state <= END.open && lane.broken',
+    replace: 'if (state === END.open && lane.broken',
+    caughtBy: 'one of two dies',
+  },
+  {
+    name: 'a closed lane is taken before one that was never used',
+    file: 'channel.ts',
+    find: 'for (const mayReuse of [false, true])',
+    replace: 'for (const mayReuse of [true])',
+    caughtBy: 'one of two dies',
+  },
 ];

@@ -243,12 +243,12 @@ export function channelOneOfTwoDies(lib: RingLibrary, variant: ChannelVariant): 
       if (told !== 'closed' && !(isDead && told === 'CHANNEL_PEER_DIED')) return `receiver was told ${told}`;
       const of = (thread: number): string[] => got.filter((report) => report.startsWith(`${thread}`));
       const stuck = unfinished(outcome);
-      // The channel may have ended between two producers: then the later one sends to nobody, which is no fault.
       if (stuck !== undefined) return stuck;
+      // Whoever is first, and however soon it is gone: the receiver waits for the other.
       const mine = of(SENDER_THREAD);
       return (
         mustBe('first sender', mine, expected(SENDER_THREAD).slice(2, 2 + mine.length)) ??
-        (of(other).length === 0 ? undefined : mustBe('other sender', of(other), expected(other).slice(2)))
+        mustBe('other sender', of(other), expected(other).slice(2))
       );
     },
   };

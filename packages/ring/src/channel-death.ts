@@ -13,8 +13,8 @@ import {
   withState,
 } from './channel-layout.ts';
 
-/** Views whose peer died before either side opened an end: the next end opened here learns it. */
-const orphaned = new WeakSet<ChannelView>();
+/** How many workers died before either side opened an end, by view: the next end opened here learns it. */
+const orphaned = new WeakMap<ChannelView, number>();
 
 /** Mark the ends of a dead thread, and ring every bell: whoever waits looks again. */
 export function markDied(view: ChannelView, thread: number | undefined, end: 'sender' | 'receiver' | undefined): void {
@@ -23,10 +23,12 @@ export function markDied(view: ChannelView, thread: number | undefined, end: 'se
   const candidates = [...(end === 'sender' ? [] : [RECEIVER_STATE]), ...(end === 'receiver' ? [] : senders)];
   const held = candidates.filter((at) => isHeldBy(Atomics.load(control, at), thread));
   for (const at of held) markEnd(control, at);
-  if (held.length === 0) {
-    const missing = neverOpened(control, senders, end);
-    if (missing !== undefined) markEnd(control, missing);
-    else if (end === undefined && !senders.some((at) => isOpenHere(Atomics.load(control, at)))) orphaned.add(view);
+  if (held.length === 0 && !hadAnEnd(control, candidates, thread)) {
+    const missing = missingEnds(control, senders, end);
+    if (missing !== undefined) markFirstFree(control, missing);
+    else if (end === undefined && !senders.some((at) => isOpenHere(Atomics.load(control, at)))) {
+      orphaned.set(view, (orphaned.get(view) ?? 0) + 1);
+    }
   }
   for (const bell of [BELL, ...senders.map((at) => at - SENDER_STATE + ROOM_BELL)]) {
     Atomics.add(control, bell, 1);
@@ -40,24 +42,26 @@ function isHeldBy(word: number, thread: number | undefined): boolean {
   return thread === undefined ? !isOpenHere(word) : threadOf(word) === thread;
 }
 
-/** The end that a worker which died early will now never open: the named one, or the one this thread does not hold. */
-function neverOpened(
+/** Whether a thread that holds nothing had an end and left it. Without its number one that was ever used may be it. */
+function hadAnEnd(control: Int32Array, candidates: readonly number[], thread: number | undefined): boolean {
+  const lanes = candidates.filter((at) => at !== RECEIVER_STATE);
+  if (thread === undefined) return lanes.some((at) => Atomics.load(control, at) !== 0);
+  return candidates.some((at) => threadOf(Atomics.load(control, at)) === thread);
+}
+
+/** The ends, one of which a worker that died early will now never open: the named, or those this thread does not hold. */
+function missingEnds(
   control: Int32Array,
   senders: readonly number[],
   end: 'sender' | 'receiver' | undefined,
-): number | undefined {
-  const isFree = (at: number): boolean => stateOf(Atomics.load(control, at)) === END.free;
+): readonly number[] | undefined {
   const isHere = (at: number): boolean => isOpenHere(Atomics.load(control, at));
-  const freeSender = neverUsed(control, senders);
-  if (end === 'sender') return freeSender;
-  if (end === 'receiver') return isFree(RECEIVER_STATE) ? RECEIVER_STATE : undefined;
-  if (isHere(RECEIVER_STATE)) return freeSender;
-  return isFree(RECEIVER_STATE) && senders.some(isHere) ? RECEIVER_STATE : undefined;
+  if (end === 'sender' || (end === undefined && isHere(RECEIVER_STATE))) return senders;
+  return end === 'receiver' || senders.some(isHere) ? [RECEIVER_STATE] : undefined;
 }
 
-/** The first lane, if no sender has ever come: else the fate of the channel is that of those who came. */
-function neverUsed(control: Int32Array, senders: readonly number[]): number | undefined {
-  return senders.every((at) => Atomics.load(control, at) === 0) ? senders[0] : undefined;
+function markFirstFree(control: Int32Array, ends: readonly number[]): void {
+  for (const at of ends) if (Atomics.compareExchange(control, at, 0, withState(0, END.died)) === 0) return;
 }
 
 function markEnd(control: Int32Array, at: number): void {
@@ -65,12 +69,12 @@ function markEnd(control: Int32Array, at: number): void {
   Atomics.compareExchange(control, at, word, withState(word, END.died));
 }
 
-/** After an end was opened here: if its peer had died before, the free end opposite is dead from the start. */
+/** After an end was opened here: if peers had died before, as many free ends opposite are dead from the start. */
 export function settleOrphan(view: ChannelView, opened: 'sender' | 'receiver'): void {
-  if (!orphaned.delete(view)) return;
-  const { control, lanes } = view;
-  const missing = neverUsed(control, opened === 'sender' ? [RECEIVER_STATE] : senderStates(lanes));
-  if (missing !== undefined) markEnd(control, missing);
+  const dead = orphaned.get(view) ?? 0;
+  orphaned.delete(view);
+  const missing = opened === 'sender' ? [RECEIVER_STATE] : senderStates(view.lanes);
+  for (let i = 0; i < dead; i += 1) markFirstFree(view.control, missing);
 }
 
 function senderStates(lanes: number): number[] {

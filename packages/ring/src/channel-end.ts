@@ -2,9 +2,8 @@
 import {
   END,
   endWord,
-  FLAGS,
   generationOf,
-  RESUMABLE,
+  isResumable,
   readReason,
   stateOf,
   withState,
@@ -98,9 +97,9 @@ export function endingOf(control: Int32Array, stateAt: number, reasonAt: number)
 export function claimEnd(control: Int32Array, stateAt: number, mayReopenClosed: boolean): number | undefined {
   const expected = Atomics.load(control, stateAt);
   const state = stateOf(expected);
-  const isResumable = ((control[FLAGS] as number) & RESUMABLE) !== 0;
-  if (state === END.open || (state === END.closed && !mayReopenClosed && !isResumable)) return undefined;
-  if (state > END.closed && !isResumable) return undefined;
+  const mayResume = isResumable(control);
+  if (state === END.open || (state === END.closed && !mayReopenClosed && !mayResume)) return undefined;
+  if (state > END.closed && !mayResume) return undefined;
   const word = endWord(END.open, generationOf(expected) + 1, currentThread());
   return Atomics.compareExchange(control, stateAt, expected, word) === expected ? word : undefined;
 }

@@ -45,6 +45,11 @@ export const CHANNEL_VERSION = 1;
 /** Flag: an end that is over may be opened again and goes on where the last one stopped. */
 export const RESUMABLE = 1;
 
+/** Tell whether the ends of this channel may be opened again once they are over. */
+export function isResumable(control: Int32Array): boolean {
+  return ((control[FLAGS] as number) & RESUMABLE) !== 0; // in range: the words begin with the geometry
+}
+
 /** State word of the receiver. */
 export const RECEIVER_STATE = LINE;
 /** Heartbeat of the receiver. */

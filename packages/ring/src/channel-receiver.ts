@@ -6,6 +6,7 @@ import {
   BELL,
   END,
   isOpenHere,
+  isResumable,
   laneAt,
   RECEIVER_BEAT,
   RECEIVER_REASON,
@@ -37,6 +38,7 @@ export class ChannelReceiver extends ChannelEnd implements AsyncIterable<Uint8Ar
   private lane: ReceiverLane;
   private quota: number;
   private isAwaited: boolean;
+  private readonly isFinal: boolean;
 
   /** Use `Channel.receiver` or `Channel.openReceiver`, which claim the end first. */
   constructor(view: ChannelView, word: number, options: EndOptions) {
@@ -45,11 +47,13 @@ export class ChannelReceiver extends ChannelEnd implements AsyncIterable<Uint8Ar
     this.lane = this.lanes[0] as ReceiverLane; // a channel has at least one lane
     this.quota = QUOTA;
     this.isAwaited = false;
+    // Ends that may be opened again are over for a time only; a single lane is never given to another producer.
+    this.isFinal = view.lanes > 1 && !isResumable(view.control);
   }
 
   /**
-   * How the channel ended: undefined while any sender is open or none has come yet. With several senders the worst of
-   * their endings counts. Messages published before the end can still be read.
+   * How the channel ended: undefined while any sender is open or has not come yet (see `producers`, `Channel.seal`). With
+   * several senders the worst of their endings counts. Messages published before the end can still be read.
    */
   override get ending(): Ending | undefined {
     if (this.ended !== undefined) return this.ended;
@@ -59,7 +63,8 @@ export class ChannelReceiver extends ChannelEnd implements AsyncIterable<Uint8Ar
     let worst: Ending | undefined;
     for (const lane of this.lanes) {
       const state = stateOf(Atomics.load(this.control, lane.stateAt));
-      if (state === END.open && lane.broken === undefined) return undefined;
+      // A lane never used belongs to a producer still to come: had the others been quicker, it would send to nobody.
+      if (state <= END.open && lane.broken === undefined) return undefined;
       const ending = this.laneEnding(lane);
       if (worst === undefined || worst.kind === 'closed' || ending?.kind === 'died') worst = ending ?? worst;
     }
@@ -274,10 +279,17 @@ export class ChannelReceiver extends ChannelEnd implements AsyncIterable<Uint8Ar
     return endingOf(this.control, lane.stateAt, laneAt(lane.index) + SENDER_REASON);
   }
 
-  /** After `peek` found nothing: is the channel over? Looks at the ending, then once more for messages. */
+  /**
+   * After `peek` found nothing: is the channel over? Looks at the ending, then once more for messages. The news is final:
+   * a producer that takes a closed lane after it is told that the channel is over, instead of waiting for a reader.
+   */
   private isOver(): boolean {
     const ending = this.ending;
     if (ending === undefined || this.peek()) return false;
+    if (this.isFinal && this.ended === undefined) {
+      this.end(ending);
+      if (this.peek()) return false; // from a producer that came just before
+    }
     if (ending.kind === 'closed') return true;
     throw endingError(ending, 'receive', this.lanes.find((lane) => lane.broken !== undefined)?.broken);
   }

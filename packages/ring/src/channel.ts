@@ -2,12 +2,15 @@
 import { settleOrphan } from './channel-death.ts';
 import { type ChannelView, claimEnd, registerView } from './channel-end.ts';
 import {
+  BELL,
   CAPACITY,
   CHANNEL_MAGIC,
   CHANNEL_VERSION,
   channelBytes,
   checkGeometry,
   controlBytes,
+  END,
+  endWord,
   FLAGS,
   generationOf,
   HEAD,
@@ -33,7 +36,10 @@ import { SharedMemory, type SharedMemoryHandle, type SharedMemoryKind } from './
 export interface ChannelOptions {
   /** Bytes of each producer's lane, a power of two from 64 to 2^30; messages may take up to half of it. */
   readonly capacityBytes: number;
-  /** Most senders at a time, 1 to 1024 (default 1). Each has a lane of its own: none can hold up another. */
+  /**
+   * How many senders there will be, 1 to 1024 (default 1): so many at a time at most, each with a lane of its own, so that
+   * none can hold up another. The channel ends when so many have come and all are gone; see `Channel.seal` for fewer.
+   */
   readonly producers?: number | undefined;
   /** A memory to reserve the channel in, or the kind to allocate (default `plain`). */
   readonly memory?: SharedMemory | SharedMemoryKind | undefined;
@@ -128,14 +134,32 @@ export class Channel {
    */
   openSender(options: ChannelEndOptions = {}): ChannelSender {
     const { view } = this;
-    // A lane that was closed in order is free for another producer, if there can be several.
-    for (let lane = 0; lane < view.lanes; lane += 1) {
-      const word = claimEnd(view.control, laneAt(lane) + SENDER_STATE, view.lanes > 1);
-      if (word === undefined) continue;
-      settleOrphan(view, 'sender');
-      return new ChannelSender(view, lane, word, { ...this.options, ...options });
+    // Lanes never used first: the receiver waits for a producer in each. Then, if there can be several, those closed in
+    // order, which are free for another.
+    for (const mayReuse of [false, true]) {
+      for (let lane = 0; lane < view.lanes; lane += 1) {
+        const stateAt = laneAt(lane) + SENDER_STATE;
+        if (!mayReuse && stateOf(Atomics.load(view.control, stateAt)) !== END.free) continue;
+        const word = claimEnd(view.control, stateAt, view.lanes > 1);
+        if (word === undefined) continue;
+        settleOrphan(view, 'sender');
+        return new ChannelSender(view, lane, word, { ...this.options, ...options });
+      }
     }
     throw this.taken('sender', laneAt(0) + SENDER_STATE);
+  }
+
+  /**
+   * Say that no more producers are to be waited for: the channel ends when those that have come are gone. Lanes never used
+   * count as closed. Shared words: changes their state words, rings the receiver's bell. Calling it again changes nothing.
+   */
+  seal(): void {
+    const { control, lanes } = this.view;
+    for (let lane = 0; lane < lanes; lane += 1) {
+      Atomics.compareExchange(control, laneAt(lane) + SENDER_STATE, 0, endWord(END.closed, 0, 0));
+    }
+    Atomics.add(control, BELL, 1);
+    Atomics.notify(control, BELL);
   }
 
   /** Open the receiver with options of its own. @throws {RingError} `CHANNEL_END_TAKEN`, as `openSender`. */

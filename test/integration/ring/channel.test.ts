@@ -64,6 +64,17 @@ test.serial(
   },
 );
 
+test.serial('three producers, each started after the one before is gone: the consumer waits for all', async (t) => {
+  const { handle } = createChannel({ capacityBytes: 1024, producers: 3 });
+  const consumer = start({ role: 'consume', handle, wait: 'sleep', messages: 0, seed: 0 });
+  for (const seed of [1, 2, 3]) {
+    const producer = start({ role: 'produce', handle, wait: 'sleep', messages: 100, seed });
+    t.is(await Promise.race([producer.result, consumer.result]), 'sent 100');
+    await producer.exited;
+  }
+  t.is(await consumer.result, '1:100 2:100 3:100');
+});
+
 for (const [calling, echo] of [
   ['spin-then-wait', 'echo'],
   ['wait-async', 'echo-async'],
