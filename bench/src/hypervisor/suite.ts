@@ -80,6 +80,18 @@ function cases(): CaseSpec[] {
         subject('watch', 'store', { way: 'watch' }),
       ],
     },
+    {
+      name: 'boot',
+      title: 'From createDomain to a program with its disk connected',
+      unit: 'ns',
+      group: 'domains',
+      x: 'boot',
+      trialMs: 200,
+      subjects: [
+        subject('domain', 'boot', { way: 'domain' }, ['empty-task']),
+        subject('empty-task', 'boot', { way: 'empty-task' }, [], true),
+      ],
+    },
   ];
 }
 
@@ -87,7 +99,7 @@ function cases(): CaseSpec[] {
 export const hypervisorSuite: Suite = {
   name: 'hypervisor',
   title: 'Hypervisor: grants, events, IOMMU, xenstore',
-  axes: { grants: 'operation', events: 'operation', iommu: 'operation', store: 'operation' },
+  axes: { grants: 'operation', events: 'operation', iommu: 'operation', store: 'operation', domains: 'what' },
   cases,
   bars: [
     {
@@ -110,6 +122,13 @@ export const hypervisorSuite: Suite = {
       baseline: 'wait-notify',
       must: 1 / 1.3,
       text: 'an event round trip takes ≤ 1.3× a bare Atomics.wait/notify round trip',
+    },
+    {
+      case: 'boot',
+      subject: 'domain',
+      baseline: 'empty-task',
+      must: 1 / 1.5,
+      text: 'boot to first device connected takes ≤ 1.5× an empty Piscina task that imports the same modules',
     },
   ],
 };
