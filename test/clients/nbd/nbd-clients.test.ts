@@ -33,7 +33,7 @@ test.after.always(async () => {
 
 /** Run a tool. @returns its output, or undefined, said aloud, if it is not installed */
 function run(t: ExecutionContext, tool: string, ...args: readonly string[]): string | undefined {
-  const { error, status, stdout, stderr } = spawnSync(tool, args, { encoding: 'utf8', timeout: 45_000 });
+  const { error, status, stdout, stderr } = spawnSync(tool, args, { cwd: folder, encoding: 'utf8', timeout: 45_000 });
   if (error !== undefined && 'code' in error && error.code === 'ENOENT') {
     console.warn(`SKIPPED: ${t.title}: ${tool} is not installed`);
     t.pass();
