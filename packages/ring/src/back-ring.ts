@@ -48,7 +48,8 @@ export class BackRing {
   /**
    * Attach to the ring in `region`: one or more contiguous pages that begin with the header.
    *
-   * Attach at the shared `rspProd` only where requests are answered strictly in order, and are safe to execute twice.
+   * Attach at the shared `rspProd` only where requests are answered strictly in order, are safe to execute twice, and the
+   * former end left in order: one that was killed may have written half a response over a request.
    * Shared words: none. @throws RingError for a region or an index that cannot be used.
    */
   constructor(region: Uint8Array, slotBytes: number, options: RingOptions = {}) {
