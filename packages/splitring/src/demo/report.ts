@@ -1,6 +1,9 @@
 // What the demo shows: one live table on a terminal, plain lines elsewhere, a summary at the end.
-import pc from 'picocolors';
+import picocolors from 'picocolors';
 import { formatSize } from '../size.ts';
+
+/** Colours for a terminal only; the library alone would colour plain files too wherever CI is set. */
+const pc = picocolors.createColors(process.stdout.isTTY === true && picocolors.isColorSupported);
 
 /** What the demo knows of one guest at one moment. */
 export interface GuestRow {
