@@ -61,6 +61,8 @@ export interface CaseSpec {
   readonly x: number | string;
   /** Length of one trial. The harness finds the number of operations that takes about so long. */
   readonly trialMs: number;
+  /** `true`: its subjects have more threads than there are cores, so being switched out disturbs nothing. */
+  readonly isCrowded?: boolean;
   /** `true`: left out of quick runs. */
   readonly isFullOnly?: boolean;
   /** Subjects in the order of the table. */

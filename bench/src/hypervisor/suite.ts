@@ -87,6 +87,7 @@ function cases(): CaseSpec[] {
       group: 'domains',
       x: 'boot',
       trialMs: 200,
+      isCrowded: true,
       subjects: [
         subject('domain', 'boot', { way: 'domain' }, ['empty-task']),
         subject('empty-task', 'boot', { way: 'empty-task' }, [], true),

@@ -43,6 +43,7 @@ function streamCase(name: string, title: string, bytes: number): CaseSpec {
     group: 'stream',
     x: bytes,
     trialMs: 100,
+    isCrowded: true,
     subjects: [
       subject('split', 'split', params, PEERS),
       subject('postMessage', 'post-message', { ...params, batch: 1 }, [], true),
@@ -62,6 +63,7 @@ function crowdCase(name: string, title: string, guests: number, traffic: 'pairs'
     group: 'crowd',
     x: name,
     trialMs: 200,
+    isCrowded: true,
     subjects: [
       subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
       subject('one-pair', 'split', BASE, [], true),
@@ -79,6 +81,7 @@ function latencyCase(name: string, title: string, driverSpins: number): CaseSpec
     group: 'latency',
     x: name,
     trialMs: 60,
+    isCrowded: true,
     subjects: [
       subject('split', 'split', params, ['postMessage-2-hops']),
       subject('postMessage-2-hops', 'post-message-hops', params, [], true),
