@@ -23,6 +23,8 @@ export interface LabGuestOptions {
   readonly queues?: number;
   readonly hasSplitChannels?: boolean;
   readonly isPersistent?: boolean;
+  /** A raw guest: whether it has `feature-rx-notify`. */
+  readonly tellsBuffers?: boolean;
   readonly abilities?: Partial<VifAbilities>;
   readonly link?: LinkOptions;
 }
@@ -140,6 +142,7 @@ export class RawGuest {
       guest: domid as DomId,
       txPort: backPort,
       rxPort: backPort,
+      tellsBuffers: options.tellsBuffers ?? true,
       maxKeptPages: options.isPersistent === false ? 0 : 512,
     };
     const link = lab.bridge.attach(this.vif, options.link);

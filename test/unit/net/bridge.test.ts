@@ -169,3 +169,26 @@ test('Bridge delivers like a plain map would, whatever happens, and its counters
     { numRuns: 60 },
   );
 });
+
+test('Bridge refuses two ports bound to one address in one VLAN, and counts addresses that move', (t) => {
+  const bridge = new Bridge('lan0', new FakeMachine().clock);
+  const onlySource = { low: 2, high: 0x0100 };
+  const first = bridge.attach(new TestPort('first'), { onlySource });
+  t.throws(() => bridge.attach(new TestPort('second'), { onlySource }), {
+    code: 'BRIDGE_MAC_TAKEN',
+    message: /second.*first has the same address/,
+  });
+  t.is(bridge.links.length, 1);
+  t.notThrows(() => bridge.attach(new TestPort('other VLAN'), { onlySource, vlan: 7 }));
+  first.detach();
+  t.notThrows(() => bridge.attach(new TestPort('successor'), { onlySource }));
+  const [a, b] = [bridge.attach(new TestPort('a')), bridge.attach(new TestPort('b'))];
+  a.forward(frame(BROADCAST, mac(9)));
+  t.deepEqual([a.counters.movedSources, b.counters.movedSources], [0, 0]);
+  for (let i = 0; i < 5; i += 1) {
+    b.forward(frame(BROADCAST, mac(9)));
+    a.forward(frame(BROADCAST, mac(9)));
+  }
+  t.deepEqual([a.counters.movedSources, b.counters.movedSources], [5, 5]);
+  t.true(addsUp(a.counters) && addsUp(b.counters));
+});

@@ -1,6 +1,7 @@
 // hot path: bench net
 // A learning Ethernet bridge: frames go to the port where their destination was last seen, to all ports otherwise.
 import type { Clock, Stepped } from '@splitring/hypervisor';
+import { SplitringError } from 'sharedarraybuffer-ring';
 import type { Frame } from './frame.ts';
 import { MacTable } from './mac-table.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -52,6 +53,8 @@ export interface BridgeCounters {
   floodCopies: number;
   /** Copies of flooded frames that this port did not take. */
   floodMissed: number;
+  /** Source addresses that had been seen at another port: their owner moved, or two cards use one address. */
+  movedSources: number;
 }
 
 /** Looks at every frame that passes a port: a capture. It must copy what it keeps. */
@@ -107,7 +110,8 @@ export class BridgeLink {
   private readonly groupRate: RateLimit;
   private readonly bridge: Bridge;
   private readonly index: number;
-  private readonly onlySource: { readonly low: number; readonly high: number } | undefined;
+  /** The only source address that frames from here may have, if any. */
+  readonly onlySource: { readonly low: number; readonly high: number } | undefined;
   private generation: number;
   private sourceWord1: number;
   private sourceWord2: number;
@@ -221,9 +225,14 @@ export class BridgeLink {
       return false;
     }
     const isGroup = ((frame.word1 >>> 16) & 1) !== 0; // a group can be no source: forwarded, never learned
-    if (!isGroup) this.bridge.table.learn(low, high | (frame.vlan << 16), this.index, this.bridge.nowMs());
+    const { table } = this.bridge;
+    if (!isGroup) {
+      const { moves } = table;
+      table.learn(low, high | (frame.vlan << 16), this.index, this.bridge.nowMs());
+      if (table.moves !== moves) this.counters.movedSources += 1;
+    }
     this.lastVlan = frame.vlan;
-    this.generation = this.bridge.table.generation;
+    this.generation = table.generation;
     this.sourceWord1 = frame.word1;
     this.sourceWord2 = frame.word2;
     this.dest = undefined;
@@ -273,14 +282,31 @@ export class Bridge implements Stepped {
     return this.#links.filter((link) => link !== undefined);
   }
 
-  /** Attach a port. */
+  /**
+   * Attach a port.
+   * @throws SplitringError BRIDGE_MAC_TAKEN if the address that it is bound to (`onlySource`) belongs to another port
+   */
   attach(port: BridgePort, options: LinkOptions = {}): BridgeLink {
+    this.#refuseTaken(port, options);
     const free = this.#links.indexOf(undefined);
     const index = free < 0 ? this.#links.length : free;
     const link = new BridgeLink(this, port, index, options);
     this.#links[index] = link;
     this.onAttach?.(link);
     return link;
+  }
+
+  #refuseTaken(port: BridgePort, { onlySource: wanted, vlan = 0 }: LinkOptions): void {
+    if (wanted === undefined) return;
+    for (const link of this.#links) {
+      const owned = link?.onlySource;
+      if (owned?.low !== wanted.low || owned.high !== wanted.high || link?.vlan !== vlan) continue;
+      throw new SplitringError(
+        'BRIDGE_MAC_TAKEN',
+        `Cannot attach ${port.name} to bridge ${this.name}: ${link.port.name} has the same address`,
+        { bridge: this.name, port: port.name, owner: link.port.name },
+      );
+    }
   }
 
   /** Link only: leave. */
@@ -350,5 +376,6 @@ function createBridgeCounters(): BridgeCounters {
     dropTimeout: 0,
     floodCopies: 0,
     floodMissed: 0,
+    movedSources: 0,
   };
 }

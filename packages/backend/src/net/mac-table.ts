@@ -12,6 +12,8 @@ const NONE = -1;
 export class MacTable {
   /** Goes up with every change that can make a remembered lookup wrong. */
   generation = 0;
+  /** Addresses that were learned on another port than before. */
+  moves = 0;
   private count = 0;
   private readonly lows = new Int32Array(SLOTS);
   private readonly highs = new Int32Array(SLOTS);
@@ -46,6 +48,7 @@ export class MacTable {
       this.highs[slot] = high;
     }
     if (before !== port) {
+      if (before !== NONE) this.moves += 1;
       this.ports[slot] = port;
       this.generation += 1;
     }

@@ -6,7 +6,7 @@ const MAX_ADDRESSES = 64;
 
 /** A guest's list of groups. Off until the guest asks for it: then everything is let through. */
 export class MulticastFilter {
-  /** Whether the guest asked for filtering. */
+  /** Whether the guest asks for filtering; joined groups are kept while it does not. */
   isOn = false;
   readonly #joined = new Set<number>();
 

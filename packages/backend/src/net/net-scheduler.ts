@@ -11,6 +11,8 @@ export interface NetSchedulerOptions {
 }
 
 const DEFAULT_BUDGET_PACKETS = 64;
+/** A look for stalled guests in every so many polls, less one: a power of two, less one. */
+const POLLS_PER_LOOK = 63;
 
 /** One queue and whose it is. */
 interface Entry {
@@ -25,6 +27,7 @@ export class NetScheduler implements Stepped {
   private readonly budgetPackets: number;
   private entries: readonly Entry[] = [];
   private first = 0;
+  private polls = 0;
 
   /** A scheduler without queues. */
   constructor(options: NetSchedulerOptions = {}) {
@@ -54,13 +57,18 @@ export class NetScheduler implements Stepped {
       if (queue.broken !== undefined) hasBroken = true;
     }
     for (const { queue } of entries) queue.flush();
+    this.polls = (this.polls + 1) & POLLS_PER_LOOK;
+    if (this.polls === 0) this.lookForStalls();
     if (hasBroken) for (const entry of entries) this.reportBroken(entry);
     return hasWorked || hasBroken;
   }
 
   arm(): boolean {
     let hasWork = false;
-    for (const { queue } of this.entries) if (queue.arm()) hasWork = true;
+    for (const { vif, queue } of this.entries) {
+      if (queue.arm()) hasWork = true;
+      if (queue.rx.isStalled) vif.lookForStalls(); // so that the carrier is back before the next frame
+    }
     return hasWork;
   }
 
@@ -68,6 +76,14 @@ export class NetScheduler implements Stepped {
     let earliest = Number.POSITIVE_INFINITY;
     for (const { queue } of this.entries) earliest = Math.min(earliest, queue.deadlineMs);
     return earliest;
+  }
+
+  private lookForStalls(): void {
+    let last: Vif | undefined;
+    for (const { vif } of this.entries) {
+      if (vif !== last) vif.lookForStalls(); // a vif's queues lie side by side
+      last = vif;
+    }
   }
 
   private reportBroken(entry: Entry): void {

@@ -20,6 +20,7 @@ import type { Bridge, BridgeLink, LinkOptions } from './bridge.ts';
 import { NetScheduler, type NetSchedulerOptions } from './net-scheduler.ts';
 import { Vif } from './vif.ts';
 import { VifQueue } from './vif-queue.ts';
+import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
 /** How a driver domain offers networks. */
 export interface NetBackendOptions extends NetSchedulerOptions {
@@ -77,6 +78,7 @@ class NetBackend implements BackendHooks {
   #rate: string | undefined;
   #link: BridgeLink | undefined;
   #ties: QueueTies[] = [];
+  #endFilterWatch = () => {};
 
   constructor(device: XenbusDevice, kernel: Kernel, scheduler: NetScheduler, options: NetBackendOptions) {
     this.#device = device;
@@ -86,6 +88,7 @@ class NetBackend implements BackendHooks {
     this.#limitRate = () => device.readKeys('own', ['rate'], ({ rate }) => this.#setRate(rate));
     this.#vif = new Vif(`vif${device.otherEndId}.${device.id}`, device.otherEndId, kernel.clock);
     this.#vif.onBroken = () => this.#reportBroken();
+    this.#vif.onCarrier = (isOn) => device.publish({ carrier: isOn ? 1 : 0 });
     device.watchKey('own', 'rate', this.#limitRate);
   }
 
@@ -96,6 +99,7 @@ class NetBackend implements BackendHooks {
       'feature-gso-tcpv6': 1,
       'feature-ipv6-csum-offload': 1,
       'feature-multicast-control': 1,
+      'feature-dynamic-multicast-control': 1,
       'feature-rx-copy': 1,
       'feature-rx-flip': 0,
       'feature-split-event-channels': 1,
@@ -113,7 +117,7 @@ class NetBackend implements BackendHooks {
           return;
         }
         this.#device.readKeys('other', queueKeyNames(count), (queueKeys) => {
-          if (this.#attach(own, front, queueKeys, count)) then({});
+          if (this.#attach(own, front, queueKeys, count)) then({ carrier: 1 });
         });
       });
     });
@@ -121,6 +125,8 @@ class NetBackend implements BackendHooks {
 
   disconnect(): void {
     this.#scheduler.remove(this.#vif);
+    this.#endFilterWatch();
+    this.#endFilterWatch = () => {};
     const wasConnected = this.#vif.queues.length > 0;
     this.#vif.disconnect();
     this.#link?.detach();
@@ -151,12 +157,12 @@ class NetBackend implements BackendHooks {
     }
     try {
       this.#link = bridge.attach(this.#vif, linkOptions(own));
-      const maxKeptPages = front['feature-persistent'] === '1' ? MAX_KEPT_PAGES : 0;
+      const pages = front['feature-persistent'] === '1' ? MAX_KEPT_PAGES : 0;
+      const tellsBuffers = front['feature-rx-notify'] === '1';
       const queues: VifQueue[] = [];
       for (let index = 0; index < count; index += 1) {
-        queues.push(
-          this.#attachQueue(queueKeys, count === 1 ? '' : `queue-${index}/`, index, maxKeptPages, this.#link),
-        );
+        const prefix = count === 1 ? '' : `queue-${index}/`;
+        queues.push(this.#attachQueue(queueKeys, prefix, index, { maxKeptPages: pages, tellsBuffers }, this.#link));
       }
       this.#vif.connect(queues, {
         canScatter: front['feature-sg'] === '1',
@@ -165,7 +171,7 @@ class NetBackend implements BackendHooks {
         canBlankV4: front['feature-no-csum-offload'] !== '1', // absent means that it can
         canBlankV6: front['feature-ipv6-csum-offload'] === '1', // absent means that it cannot
       });
-      this.#vif.multicast.isOn = front['request-multicast-control'] === '1';
+      this.#vif.multicast.isOn = front[MULTICAST_KEY] === '1';
       this.#setRate(this.#rate);
     } catch (error) {
       this.disconnect();
@@ -173,13 +179,20 @@ class NetBackend implements BackendHooks {
       this.#device.fail(error);
       return false;
     }
+    this.#endFilterWatch = this.#device.watchKey('other', MULTICAST_KEY, () => this.#setFilter());
     this.#scheduler.add(this.#vif);
     this.#options.onVif?.(this.#vif, true);
     return true;
   }
 
   /** Tie one queue; what it took is in `#ties` even if it fails half-way. @throws SplitringError */
-  #attachQueue(keys: KeyValues, prefix: string, index: number, maxKeptPages: number, link: BridgeLink): VifQueue {
+  #attachQueue(
+    keys: KeyValues,
+    prefix: string,
+    index: number,
+    habits: Pick<VifQueueWiring, 'maxKeptPages' | 'tellsBuffers'>,
+    link: BridgeLink,
+  ): VifQueue {
     const guest = this.#device.otherEndId;
     const { hypercalls } = this.#kernel;
     const ports: EvtchnPort[] = [];
@@ -211,8 +224,15 @@ class NetBackend implements BackendHooks {
     const regions = { tx: mapRing('tx-ring-ref'), rx: mapRing('rx-ring-ref') };
     const txPort = bind(isSplit ? 'event-channel-tx' : 'event-channel');
     const rxPort = isSplit ? bind('event-channel-rx') : txPort;
-    const wiring = { name: `${this.#vif.name} queue ${index}`, guest, txPort, rxPort, maxKeptPages };
+    const wiring = { name: `${this.#vif.name} queue ${index}`, guest, txPort, rxPort, ...habits };
     return new VifQueue({ hypercalls, clock: this.#kernel.clock, link, vif: this.#vif }, wiring, regions);
+  }
+
+  /** The front end may change its wish while connected: feature-dynamic-multicast-control. */
+  #setFilter(): void {
+    this.#device.readKeys('other', [MULTICAST_KEY], (front) => {
+      if (this.#link !== undefined) this.#vif.multicast.isOn = front[MULTICAST_KEY] === '1';
+    });
   }
 
   /** Every queue has the whole rate, as in Linux. */
@@ -240,6 +260,8 @@ class NetBackend implements BackendHooks {
   }
 }
 
+/** The front end wants multicast frames filtered; it may change its mind while connected. */
+const MULTICAST_KEY = 'request-multicast-control';
 /** Keys of the front end that hold for all queues. */
 const FRONT_KEYS = [
   'multi-queue-num-queues',
@@ -249,7 +271,8 @@ const FRONT_KEYS = [
   'feature-gso-tcpv6',
   'feature-no-csum-offload',
   'feature-ipv6-csum-offload',
-  'request-multicast-control',
+  'feature-rx-notify',
+  MULTICAST_KEY,
 ] as const;
 
 const QUEUE_KEYS = ['tx-ring-ref', 'rx-ring-ref', 'event-channel', 'event-channel-tx', 'event-channel-rx'] as const;

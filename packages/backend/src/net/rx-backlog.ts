@@ -6,6 +6,8 @@ import { linearise, PrivatePage, wrapPrivate } from './private-page.ts';
 const MAX_BYTES = 1 << 20;
 /** How long a frame waits for a guest that posts no buffers. xen-netback, rx_drain_timeout_msecs */
 const DRAIN_MS = 10_000;
+/** The same for a guest that does not tell of new buffers: nobody would wake us. */
+const UNTOLD_DRAIN_MS = 30;
 
 interface Waiting {
   readonly frame: Frame;
@@ -14,8 +16,14 @@ interface Waiting {
 
 /** A queue of copies, bounded by bytes (XSA-392). */
 export class RxBacklog {
+  readonly #drainMs: number;
   #waiting: Waiting[] = [];
   #bytes = 0;
+
+  /** An empty queue. `isTold`: the guest raises an event when it has posted buffers (`feature-rx-notify`). */
+  constructor(isTold: boolean) {
+    this.#drainMs = isTold ? DRAIN_MS : UNTOLD_DRAIN_MS;
+  }
 
   /** Frames that wait. */
   get length(): number {
@@ -43,7 +51,7 @@ export class RxBacklog {
     copy.gsoType = frame.gsoType;
     copy.gsoSizeBytes = frame.gsoSizeBytes;
     copy.vlan = frame.vlan;
-    this.#waiting.push({ frame: copy, dropAtMs: nowMs + DRAIN_MS });
+    this.#waiting.push({ frame: copy, dropAtMs: nowMs + this.#drainMs });
     this.#bytes += frame.lengthBytes;
     return true;
   }

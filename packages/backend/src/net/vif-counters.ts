@@ -24,11 +24,13 @@ export interface VifCounters {
   rxUnsuitable: number;
   /** Frames that waited too long for buffers of the guest. */
   rxStalled: number;
+  /** Times that the guest took nothing for so long that its carrier was turned off. */
+  rxStalls: number;
   /** Frames for groups that the guest has not joined. */
   rxFiltered: number;
   /** Frames that met a receive buffer which could not be mapped. */
   rxErrors: number;
-  /** Frames for a guest that was not connected. */
+  /** Frames for a guest that was not connected, or had no carrier. */
   rxNoCarrier: number;
   /** Times that a frame had to wait for room at its destination. */
   holds: number;
@@ -50,6 +52,7 @@ export function createVifCounters(): VifCounters {
     rxNoRoom: 0,
     rxUnsuitable: 0,
     rxStalled: 0,
+    rxStalls: 0,
     rxFiltered: 0,
     rxErrors: 0,
     rxNoCarrier: 0,

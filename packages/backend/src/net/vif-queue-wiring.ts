@@ -13,4 +13,6 @@ export interface VifQueueWiring {
   readonly rxPort: EvtchnPort;
   /** Most pages to keep mapped per direction; 0 if the guest does not reuse its grants. */
   readonly maxKeptPages: number;
+  /** Whether the guest raises an event when it posts receive buffers (`feature-rx-notify`); true by default. */
+  readonly tellsBuffers?: boolean;
 }

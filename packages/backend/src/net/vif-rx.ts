@@ -18,6 +18,7 @@ import { VERDICT, type Verdict } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
 import { type MappedPage, MappedPages } from './mapped-pages.ts';
 import { RxBacklog } from './rx-backlog.ts';
+import { RxStall } from './rx-stall.ts';
 import type { VifCounters } from './vif-counters.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
@@ -37,6 +38,7 @@ export class VifRx {
   private readonly targetIds: Int32Array;
   private readonly passing: MappedPage[];
   private readonly backlog: RxBacklog;
+  private readonly stall: RxStall | undefined;
   private available: number;
   private staged: number;
   private needsNotify: boolean;
@@ -50,7 +52,9 @@ export class VifRx {
     this.targets = new Array(MAX_RX_SLOTS).fill(undefined);
     this.targetIds = new Int32Array(MAX_RX_SLOTS);
     this.passing = [];
-    this.backlog = new RxBacklog();
+    const tellsBuffers = wiring.tellsBuffers ?? true;
+    this.backlog = new RxBacklog(tellsBuffers);
+    this.stall = tellsBuffers ? new RxStall(this.ring) : undefined; // without its word a slow guest looks like a dead one
     this.available = 0;
     this.staged = 0;
     this.needsNotify = false;
@@ -64,7 +68,23 @@ export class VifRx {
 
   /** When the oldest of them is dropped, in the clock's milliseconds. */
   get deadlineMs(): number {
-    return this.backlog.deadlineMs;
+    return Math.min(this.backlog.deadlineMs, this.stall?.deadlineMs ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether the guest raises an event when it posts buffers: then its senders can be held back. */
+  get tellsBuffers(): boolean {
+    return this.stall !== undefined;
+  }
+
+  /** Whether the guest has taken nothing for so long that it is taken for dead. */
+  get isStalled(): boolean {
+    return this.stall?.isStalled === true;
+  }
+
+  /** Look whether the guest still takes frames; now and then, off the path of frames. @returns whether that changed */
+  lookForStall(nowMs: number): boolean {
+    if (this.stall === undefined || this.ring.broken !== undefined) return false;
+    return this.stall.look(this.wantedSlots > 0 && !this.hasRoom(this.wantedSlots), nowMs);
   }
 
   /** Whether `frames` frames of `slots` slots each, or as many as the ring can ever hold, find buffers now. */
@@ -148,7 +168,10 @@ export class VifRx {
   /** If a frame waits for buffers, ask to be told when enough are posted. @returns true if they already are */
   arm(): boolean {
     if (this.wantedSlots === 0 || this.ring.broken !== undefined) return false;
-    return this.ring.armAt(Math.max(1, this.wantedSlots - this.available)) && this.hasRoom(this.wantedSlots);
+    if (!this.ring.armAt(Math.max(1, this.wantedSlots - this.available))) return false;
+    if (!this.hasRoom(this.wantedSlots)) return false;
+    this.wantedSlots = 0; // said once: whoever waited may have given up
+    return true;
   }
 
   /** Let go of all mapped pages; frames that still wait are lost. */

@@ -48,9 +48,13 @@ export class Vif implements BridgePort {
   onBroken: () => void = () => {};
   /** Queues while connected. */
   queues: readonly VifQueue[] = [];
+  /** Told when the carrier goes (the guest has stopped to take frames) or comes back. */
+  onCarrier: (isOn: boolean) => void = () => {};
   private readonly clock: Clock;
   private abilities: VifAbilities = FEWEST_ABILITIES;
   private takesBlanks = false;
+  private isCarrierOn = true;
+  private mayHold = true;
 
   /** A card that is not connected yet. */
   constructor(name: string, guest: DomId, clock: Clock) {
@@ -63,6 +67,7 @@ export class Vif implements BridgePort {
   connect(queues: readonly VifQueue[], abilities: VifAbilities): void {
     this.queues = queues;
     this.abilities = abilities;
+    this.mayHold = queues.every((queue) => queue.rx.tellsBuffers);
     this.takesBlanks = abilities.canBlankV4 && abilities.canBlankV6;
   }
 
@@ -70,12 +75,31 @@ export class Vif implements BridgePort {
   disconnect(): void {
     for (const queue of this.queues) queue.close();
     this.queues = [];
+    this.isCarrierOn = true;
     this.multicast.reset();
+  }
+
+  /** Whether frames are offered to the guest: not while one of its queues is stalled. */
+  get hasCarrier(): boolean {
+    return this.isCarrierOn && this.queues.length > 0;
+  }
+
+  /** Look whether the guest still takes frames: called now and then, not for every frame. */
+  lookForStalls(): void {
+    const nowMs = this.clock.nowMs();
+    let hasChanged = false;
+    for (const queue of this.queues) if (queue.rx.lookForStall(nowMs)) hasChanged = true;
+    if (!hasChanged) return;
+    const isOn = !this.queues.some((queue) => queue.rx.isStalled);
+    if (isOn === this.isCarrierOn) return;
+    this.isCarrierOn = isOn;
+    if (!isOn) this.counters.rxStalls += 1;
+    this.onCarrier(isOn);
   }
 
   receive(frame: Frame, canWait: boolean): Verdict {
     const queue = this.queues.length === 1 ? this.queues[0] : this.pickQueue(frame);
-    if (queue === undefined) {
+    if (queue === undefined || !this.isCarrierOn) {
       this.counters.rxNoCarrier += 1;
       return VERDICT.dropped;
     }
@@ -91,7 +115,7 @@ export class Vif implements BridgePort {
       return VERDICT.dropped;
     }
     const verdict = queue.rx.deliver(frame);
-    return verdict === VERDICT.held && !canWait ? this.enqueue(frame, queue) : verdict;
+    return verdict === VERDICT.held && !(canWait && this.mayHold) ? this.enqueue(frame, queue) : verdict;
   }
 
   private canTakeAsIs(frame: Frame): boolean {
@@ -106,7 +130,7 @@ export class Vif implements BridgePort {
     const slots = Math.ceil(((frame.gsoSizeBytes || frame.lengthBytes) + 200) / PAGE_SIZE); // with generous headers
     if (pieces <= MAX_SEGMENTS && (slots === 1 || this.abilities.canScatter)) {
       const hasRoom = queue.rx.hasRoomFor(pieces, slots);
-      if (!hasRoom && canWait) return VERDICT.held;
+      if (!hasRoom && canWait && this.mayHold) return VERDICT.held;
       const count = toWire(frame, (piece) => {
         if (queue.rx.deliver(piece) === VERDICT.held) this.enqueue(piece, queue);
       });

@@ -20,14 +20,20 @@ export interface NetFrontendOptions {
   readonly onNic: (nic: Nic) => void;
   /** Called when a card was unplugged. */
   readonly onNicRemoved?: (nic: Nic) => void;
-  /** Receive only the multicast groups that were joined with `Nic.changeGroup`. */
+  /** Begin with only the multicast groups that are joined with `Nic.changeGroup`; `Nic.filterGroups` changes it later. */
   readonly filtersMulticast?: boolean;
   /** Most queue pairs to use, at least 1; the back end may allow fewer. */
   readonly maxQueues?: number;
 }
 
 /** Keys of the back end that a handshake depends on. */
-const BACK_KEYS = ['multi-queue-max-queues', 'feature-split-event-channels', 'feature-rx-copy'] as const;
+const BACK_KEYS = [
+  'multi-queue-max-queues',
+  'feature-split-event-channels',
+  'feature-rx-copy',
+  'feature-dynamic-multicast-control',
+] as const;
+const MULTICAST_KEY = 'request-multicast-control';
 /** Keys of our own directory, written by the toolstack. */
 const OWN_KEYS = ['mac', 'mtu'] as const;
 const DEFAULT_MTU_BYTES = 1500;
@@ -54,11 +60,13 @@ class NetFrontend implements FrontendHooks {
   readonly #nic: Nic;
   #queues: readonly NicQueue[] = [];
   #hasReportedBreak = false;
+  #filtersMulticast: boolean;
 
   constructor(device: XenbusDevice, kernel: Kernel, options: NetFrontendOptions) {
     this.#device = device;
     this.#kernel = kernel;
     this.#options = options;
+    this.#filtersMulticast = options.filtersMulticast === true;
     this.#nic = new Nic(kernel, device.id, () => this.#reportBreak());
     kernel.add(this.#nic);
     options.onNic(this.#nic);
@@ -111,8 +119,14 @@ class NetFrontend implements FrontendHooks {
     }
     this.#hasReportedBreak = false;
     this.#nic.connect(this.#queues);
-    const filter = this.#options.filtersMulticast === true ? { 'request-multicast-control': 1 } : {};
-    then({ ...queueKeys(this.#queues), ...FRONT_FEATURES, ...filter });
+    const canChange = back['feature-dynamic-multicast-control'] === '1';
+    this.#nic.onFilter = canChange ? (isOn) => this.#setFilter(isOn) : undefined;
+    then({ ...queueKeys(this.#queues), ...FRONT_FEATURES, [MULTICAST_KEY]: this.#filtersMulticast ? 1 : 0 });
+  }
+
+  #setFilter(isOn: boolean): void {
+    this.#filtersMulticast = isOn; // also for the next connection
+    this.#device.publish({ [MULTICAST_KEY]: isOn ? 1 : 0 });
   }
 
   #allocate(count: number, hasSplitChannels: boolean): readonly NicQueue[] {

@@ -32,6 +32,8 @@ export class Nic implements Stepped {
   onFrame: ((frame: RxFrame) => void) | undefined = undefined;
   /** Called when the link goes up or down. */
   onLink: ((isUp: boolean) => void) | undefined = undefined;
+  /** Driver only: takes a changed wish to the back end; undefined while there is none that would listen. */
+  onFilter: ((isOn: boolean) => void) | undefined = undefined;
   /** Own Ethernet address as the toolstack assigned it; zero until it is known. */
   macAddress: Uint8Array<ArrayBuffer> = new Uint8Array(6);
   /** Largest payload of a frame on this network, in bytes, without the Ethernet header. */
@@ -107,8 +109,8 @@ export class Nic implements Stepped {
   }
 
   /**
-   * Join or leave a multicast group. Only of use where the driver was made with `filtersMulticast`: otherwise every
-   * group's frames arrive anyway. A refusal (more than 64 groups) shows in `counters.groupErrors`.
+   * Join or leave a multicast group. Only of use while groups are filtered (`filterGroups`): otherwise every group's
+   * frames arrive anyway. A refusal (more than 64 groups) shows in `counters.groupErrors`.
    * @returns false while there is no room or no link
    * @throws RangeError for an address that is no group's
    */
@@ -121,6 +123,16 @@ export class Nic implements Stepped {
     const isAsked = queue.tx.changeGroup(address, isJoin);
     this.kernel.requestPoll();
     return isAsked;
+  }
+
+  /**
+   * Receive only groups that were joined (true), or the frames of every group (false). Joined groups are remembered.
+   * @returns false if there is no back end that can change this while connected
+   */
+  filterGroups(isOn: boolean): boolean {
+    if (this.onFilter === undefined || !this.isUp) return false;
+    this.onFilter(isOn);
+    return true;
   }
 
   /** Publish frames that still wait for their batch. */
@@ -171,6 +183,7 @@ export class Nic implements Stepped {
     this.setLink(false);
     for (const queue of this.queues) this.counters.txAborted += queue.release();
     this.queues = [];
+    this.onFilter = undefined;
   }
 
   /** Driver only: the card is unplugged for good; whoever waits for it is woken. */
