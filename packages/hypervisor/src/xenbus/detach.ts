@@ -1,7 +1,7 @@
 // The end of a device: asked for politely, bounded by a deadline, and then taken away.
 import { XenbusState } from '../io/xenbus-state.ts';
 import type { Clock, Stepped } from '../stepped.ts';
-import type { StoreCallback, XenstoreClient } from '../xenstore/client.ts';
+import type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from '../xenstore/client.ts';
 import { below, parseState } from './keys.ts';
 import { type DeviceAttachment, devicePaths, inTransaction } from './toolstack.ts';
 
@@ -30,9 +30,18 @@ export type DetachOutcome = 'closed' | 'forced';
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
+/** Who serves the device now: what the toolstack wrote, read in the transaction that acts on it. */
+interface Link {
+  readonly back: string;
+  readonly front: string;
+  /** Names this attachment: another one is another device under the same id. */
+  readonly attachment: string;
+}
+
 /**
  * Detach a device: `online` 0 and back state Closing in one transaction, wait for both ends to be Closed, remove the
- * directories; after the deadline (or at once if forced) remove them anyway. ENOENT if there is no such device.
+ * directories; after the deadline (or at once if forced) remove them anyway. A device that moves to another driver
+ * domain meanwhile is detached there. ENOENT if there is no such device.
  */
 export function detachDevice(
   host: DetachHost,
@@ -40,33 +49,25 @@ export function detachDevice(
   options: DetachOptions,
   then: StoreCallback<DetachOutcome>,
 ): void {
-  const own = devicePaths({ ...device, back: device.front }).own;
-  host.store.read(below(own, 'backend'), (back) => {
-    host.store.read(below(own, 'frontend'), (front) => {
-      if (!back.ok) then(back);
-      else if (!front.ok) then(front);
-      else new Detach(host, { own, back: back.value, front: front.value }, options, then).start();
-    });
-  });
+  new Detach(host, devicePaths({ ...device, back: device.front }).own, options, then).start();
 }
 
 class Detach implements Stepped {
   private readonly host: DetachHost;
-  private readonly paths: { readonly own: string; readonly back: string; readonly front: string };
+  /** The toolstack's own directory of the device. */
+  private readonly own: string;
   private readonly report: StoreCallback<DetachOutcome>;
   private readonly isForced: boolean;
   private readonly deadline: number;
+  private link: Link | undefined;
   private endWatches: (() => void)[] = [];
+  /** Several looks at once may find that the device has moved. */
+  private isAsking = false;
   private isOver = false;
 
-  constructor(
-    host: DetachHost,
-    paths: { readonly own: string; readonly back: string; readonly front: string },
-    options: DetachOptions,
-    then: StoreCallback<DetachOutcome>,
-  ) {
+  constructor(host: DetachHost, own: string, options: DetachOptions, then: StoreCallback<DetachOutcome>) {
     this.host = host;
-    this.paths = paths;
+    this.own = own;
     this.report = then;
     this.isForced = options.isForced === true;
     this.deadline = host.clock.nowMs() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
@@ -78,34 +79,7 @@ class Detach implements Stepped {
       return;
     }
     this.host.add(this);
-    const { back, front } = this.paths;
-    inTransaction(
-      this.host.store,
-      (transaction, done) => {
-        const state = below(back, 'state');
-        transaction.read(state, (reply) => {
-          if (!reply.ok) {
-            done(reply.error);
-            return;
-          }
-          transaction.write(below(back, 'online'), '0', () => {});
-          if (parseState(reply.value) === XenbusState.Closed) done();
-          else
-            transaction.write(state, String(XenbusState.Closing), (written) =>
-              done(written.ok ? undefined : written.error),
-            );
-        });
-      },
-      (reply) => {
-        if (this.isOver) return;
-        if (!reply.ok) {
-          this.remove('forced'); // no back directory any more: its domain is gone
-          return;
-        }
-        const look = () => this.look();
-        this.endWatches = [back, front].map((path) => this.host.store.watch(below(path, 'state'), look, 0));
-      },
-    );
+    this.ask();
   }
 
   poll(): boolean {
@@ -118,32 +92,119 @@ class Detach implements Stepped {
     return this.isOver ? Number.POSITIVE_INFINITY : this.deadline;
   }
 
+  /** Tell the back end that serves the device now, and watch both ends let go. */
+  private ask(): void {
+    this.isAsking = true;
+    for (const end of this.endWatches.splice(0)) end();
+    let isServed = false;
+    inTransaction(
+      this.host.store,
+      (transaction, done) => {
+        this.readLink(transaction, done, ({ back }) => {
+          const state = below(back, 'state');
+          transaction.read(state, (reply) => {
+            isServed = reply.ok;
+            if (reply.ok)
+              tellToClose(transaction, { back, isClosed: parseState(reply.value) === XenbusState.Closed }, done);
+            else done();
+          });
+        });
+      },
+      (reply) => {
+        this.isAsking = false;
+        if (this.isOver) return;
+        if (!reply.ok)
+          this.end(this.link && reply.error === 'ENOENT' ? { ok: true, value: 'forced' } : reply); // gone under our hands is gone
+        else if (!isServed)
+          this.remove('forced'); // no back directory any more: its domain is gone
+        else this.watchEnds();
+      },
+    );
+  }
+
+  private watchEnds(): void {
+    const { link, host } = this;
+    if (!link) return;
+    const look = () => this.look();
+    const watched = [below(link.back, 'state'), below(link.front, 'state'), below(this.own, 'backend')];
+    this.endWatches = watched.map((path) => host.store.watch(path, look, 0));
+  }
+
   /** Closed, or not there: an end that has let go. */
   private look(): void {
     const { store } = this.host;
-    store.read(below(this.paths.back, 'state'), (back) => {
-      store.read(below(this.paths.front, 'state'), (front) => {
-        const states = [back, front].map((reply) => parseState(reply.ok ? reply.value : undefined));
-        const hasLetGo = (state: number | undefined) => state === XenbusState.Closed || state === XenbusState.Unknown;
-        if (!this.isOver && states.every(hasLetGo)) this.remove('closed');
+    const { link } = this;
+    if (!link) return;
+    store.read(below(this.own, 'backend'), (current) => {
+      store.read(below(link.back, 'state'), (back) => {
+        store.read(below(link.front, 'state'), (front) => {
+          if (this.isOver || this.isAsking || link !== this.link) return;
+          const states = [back, front].map((reply) => parseState(reply.ok ? reply.value : undefined));
+          const hasLetGo = (state: number | undefined) => state === XenbusState.Closed || state === XenbusState.Unknown;
+          if (current.ok && current.value !== link.back) this.ask();
+          else if (states.every(hasLetGo)) this.remove('closed');
+        });
       });
     });
   }
 
   private remove(outcome: DetachOutcome): void {
     this.isOver = true;
-    this.host.remove(this);
-    for (const end of this.endWatches) end();
-    const { own, back, front } = this.paths;
+    const known = this.link;
     inTransaction(
       this.host.store,
       (transaction, done) => {
-        // A directory that is gone already, with its parent, is no error.
-        transaction.remove(front, () => {});
-        transaction.remove(back, () => {});
-        transaction.remove(own, (reply) => done(reply.ok ? undefined : reply.error));
+        this.readLink(transaction, done, ({ back, front }) => {
+          // A directory that is gone already, with its parent, is no error.
+          transaction.remove(front, () => {});
+          transaction.remove(back, () => {});
+          transaction.remove(this.own, (reply) => done(reply.ok ? undefined : reply.error));
+        });
       },
-      (reply) => this.report(reply.ok ? { ok: true, value: outcome } : reply),
+      (reply) => {
+        const hasMoved = known !== undefined && known.back !== this.link?.back;
+        if (reply.ok || (known && reply.error === 'ENOENT'))
+          this.end({ ok: true, value: hasMoved ? 'forced' : outcome });
+        else this.end(reply);
+      },
     );
   }
+
+  /** Read who serves the device; ENOENT if it is gone, or another one has been attached in its place. */
+  private readLink(transaction: XenstoreTransaction, fail: (error: string) => void, then: (link: Link) => void): void {
+    transaction.read(below(this.own, 'backend'), (back) => {
+      transaction.read(below(this.own, 'frontend'), (front) => {
+        transaction.read(below(this.own, 'attachment'), (attachment) => {
+          if (!back.ok) fail(back.error);
+          else if (!front.ok) fail(front.error);
+          else if (!attachment.ok) fail(attachment.error);
+          else if (this.link && this.link.attachment !== attachment.value) fail('ENOENT');
+          else {
+            this.link = { back: back.value, front: front.value, attachment: attachment.value };
+            then(this.link);
+          }
+        });
+      });
+    });
+  }
+
+  private end(reply: StoreReply<DetachOutcome>): void {
+    this.isOver = true;
+    this.host.remove(this);
+    for (const end of this.endWatches.splice(0)) end();
+    this.report(reply);
+  }
+}
+
+function tellToClose(
+  transaction: XenstoreTransaction,
+  { back, isClosed }: { readonly back: string; readonly isClosed: boolean },
+  done: (error?: string) => void,
+): void {
+  transaction.write(below(back, 'online'), '0', () => {});
+  if (isClosed) done();
+  else
+    transaction.write(below(back, 'state'), String(XenbusState.Closing), (written) =>
+      done(written.ok ? undefined : written.error),
+    );
 }

@@ -105,6 +105,48 @@ test('detachDevice by force does not ask', (t) => {
   t.true(cluster.fronts[0]?.isRemoved && cluster.backs[0]?.isRemoved);
 });
 
+test('detachDevice follows a device that moves to another driver domain meanwhile', (t) => {
+  // From xenbus-chaos: the detach looked up the back end, the move committed, the new back directory was left behind.
+  const cluster = connected();
+  const { rig } = cluster;
+  cluster.driverDomain(9);
+  const moved = cluster.spec(2, 9);
+  const outcomes: string[] = [];
+  const report = (reply: { ok: boolean; value?: string; error?: string }) =>
+    outcomes.push(String(reply.ok ? reply.value : reply.error));
+  for (const isForced of [false, true]) {
+    reattachDevice(rig.dom0, moved, () => {});
+    detachDevice(rig.toolstack, moved, { isForced }, report);
+    rig.pump();
+    t.is(cluster.states(moved), '-/-');
+    t.is(rig.value('/local/domain/1/backend/vbd/2/0'), undefined);
+    cluster.attach();
+    t.is(cluster.states(), '4/4');
+  }
+  detachDevice(rig.toolstack, cluster.spec(), { timeoutMs: 100 }, report);
+  reattachDevice(rig.dom0, moved, () => {}); // begun after the detach
+  rig.pump();
+  t.is(cluster.states(moved), '-/-');
+  t.is(outcomes.length, 3);
+  t.is(outcomes[1], 'forced');
+});
+
+test('detachDevice leaves alone what was attached anew under the same id', (t) => {
+  const cluster = connected({ isSlowToDrain: true });
+  const { rig } = cluster;
+  const outcomes: string[] = [];
+  const report = (reply: { ok: boolean; value?: string; error?: string }) =>
+    outcomes.push(String(reply.ok ? reply.value : reply.error));
+  detachDevice(rig.toolstack, cluster.spec(), { timeoutMs: 100 }, report);
+  rig.pump();
+  for (const path of [cluster.frontPath(), cluster.backPath(), '/libxl/2/device/vbd/0']) rig.dom0.remove(path);
+  t.is(cluster.attach(), 'ok');
+  rig.clock.advance(200);
+  rig.pump();
+  t.is(cluster.states(), '4/4');
+  t.is(outcomes.length, 1);
+});
+
 test('unplug and replug under the same id makes new drivers', (t) => {
   const cluster = connected();
   const { rig } = cluster;
