@@ -86,7 +86,7 @@ function cases(): CaseSpec[] {
       unit: 'ns',
       group: 'domains',
       x: 'boot',
-      trialMs: 200,
+      trialMs: 100, // one boot
       isCrowded: true,
       subjects: [
         subject('domain', 'boot', { way: 'domain' }, ['empty-task']),

@@ -22,5 +22,6 @@ export function open({ way, bytes }: HypervisorParams): OpenSubject {
     for (const start of starts) own.bytes.set(run.bytes.subarray(start, start + lengthBytes), start);
   };
   const once = way === 'copy' ? () => driver.copyGrants(ops) : byHand;
-  return { trial: (operations) => ({ value: time(operations, once) / refs.length }) };
+  const batches = (pages: number) => Math.max(1, Math.round(pages / refs.length));
+  return { trial: (operations) => ({ value: time(batches(operations), once) / refs.length }) };
 }
