@@ -14,7 +14,8 @@ export interface PowerCutOutcome {
   readonly acknowledged: number;
 }
 
-class PowerCut extends Error {}
+/** The power is off. */
+export class PowerCut extends Error {}
 
 /** A medium that says that it has flushed and has not: the lie that the harness must find. */
 class IgnoresFlush extends WriteCache {
@@ -31,7 +32,7 @@ const DISK_BYTES = 1 << 20;
 const SECTOR = 512;
 
 /** Deterministic chance: a number below `below`. */
-function chance(seed: number): (below: number) => number {
+export function chance(seed: number): (below: number) => number {
   let state = (seed * 2_654_435_761) >>> 0;
   return (below) => {
     state ^= state << 13;
@@ -43,7 +44,7 @@ function chance(seed: number): (below: number) => number {
 }
 
 /** A machine with a volatile cache whose power can be cut; what survives is in its memory. */
-class Machine {
+export class Machine {
   readonly memory = new SharedArrayBuffer(DISK_BYTES);
   readonly cluster: BlockCluster;
   readonly disk: Disk;

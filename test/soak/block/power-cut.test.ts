@@ -2,6 +2,7 @@
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm';
 import test, { type ExecutionContext } from 'ava';
 import { type PowerCutOutcome, sqliteLoad, verifyingLoad } from '../../support/power-cut.ts';
+import { filesLoad } from '../../support/power-cut-files.ts';
 
 const FIRST = Number(process.env['SOAK_FIRST'] ?? 1000);
 const SEEDS = Number(process.env['SOAK_SEEDS'] ?? 500);
@@ -28,4 +29,8 @@ test('a verifying load loses nothing that was flushed, over 500 power cuts', (t)
 test('SQLite loses no committed transaction, over 500 power cuts', async (t) => {
   const sqlite = await sqlite3InitModule();
   soak(t, (seed) => sqliteLoad(sqlite as never, seed));
+});
+
+test('named files keep what was synced and show no bytes of others, over 500 power cuts', (t) => {
+  soak(t, (seed) => filesLoad(seed));
 });

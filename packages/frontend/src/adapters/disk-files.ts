@@ -4,7 +4,9 @@
 //   blocks 1 … n      one entry for each file: name and size, in one 512-byte sector, so that it is written whole or not
 //   the rest          n regions of equal length, file i in region i
 //
-// Sizes and names are durable after `sync`, as data is; a delete is durable after `syncDirectory`.
+// Sizes and names are durable after `sync`, as data is; a delete is durable after `syncDirectory`. An entry goes to the
+// disk only when the bytes that it covers are durable, and a region is used again only when the entry that it had is
+// durably gone: a power cut never shows a file with bytes of another one.
 import { SplitringError, struct, u32, u64 } from 'sharedarraybuffer-ring';
 import type { Disk } from '../block/disk.ts';
 
@@ -48,8 +50,8 @@ export class DiskFiles {
   private readonly startBytes: number;
   private readonly slots: (Slot | undefined)[];
   private readonly block: Uint8Array;
-  /** Removed files whose removal no flush has made durable yet, by region. */
-  private readonly undurable = new Map<number, string>();
+  /** Regions of removed files whose removal no flush has made durable yet. */
+  private readonly undurable = new Set<number>();
 
   private constructor(disk: Disk, layout: { files: number; regionBytes: number; startBytes: number }) {
     this.disk = disk;
@@ -100,15 +102,20 @@ export class DiskFiles {
     return new DiskFiles(disk, { files, regionBytes, startBytes });
   }
 
+  /** Bytes that the medium writes as one: a torn write may damage all of them. */
+  get sectorBytes(): number {
+    return Math.max(this.disk.physicalBlockBytes, this.blockBytes);
+  }
+
   /** Find a file, or make it empty if `mayCreate`. @returns undefined if there is none, or no room for one */
   open(name: string, mayCreate: boolean): DiskFile | undefined {
     const found = this.slots.find((slot) => slot?.name === name);
     if (found !== undefined || !mayCreate) return found;
-    const index = this.slots.indexOf(undefined);
-    if (index < 0 || new TextEncoder().encode(name).byteLength > MAX_NAME) return undefined;
-    const former = this.undurable.get(index);
+    const free = [...this.slots.keys()].filter((slot) => this.slots[slot] === undefined);
+    const index = free.find((slot) => !this.undurable.has(slot)) ?? free[0];
+    if (index === undefined || new TextEncoder().encode(name).byteLength > MAX_NAME) return undefined;
     // After a power cut the former file may be back: it must not have the bytes of this one.
-    if (former !== undefined && former !== name) this.syncDirectory();
+    if (this.undurable.has(index)) this.syncDirectory();
     const slot: Slot = { name, index, sizeBytes: 0, generation: 0, isDirty: true };
     this.slots[index] = slot;
     return slot;
@@ -162,11 +169,10 @@ export class DiskFiles {
   /** Make data and size durable. */
   sync(file: DiskFile): void {
     const slot = this.slotOf(file);
-    if (slot.isDirty) {
-      this.writeEntry(slot.index, slot);
-      slot.isDirty = false;
-    }
     this.syncDirectory();
+    if (!slot.isDirty) return;
+    this.writeEntry(slot.index, slot, true);
+    slot.isDirty = false;
   }
 
   /** Forget a file; durable after `syncDirectory`. */
@@ -174,8 +180,8 @@ export class DiskFiles {
     const index = this.slots.findIndex((slot) => slot?.name === name);
     if (index < 0) return;
     this.slots[index] = undefined;
-    this.undurable.set(index, name);
-    this.writeEntry(index, undefined);
+    this.undurable.add(index);
+    this.writeEntry(index, undefined, false);
   }
 
   /** Make deletions durable. */
@@ -220,7 +226,7 @@ export class DiskFiles {
     return { name, index, sizeBytes, generation, isDirty: false };
   }
 
-  private writeEntry(index: number, slot: Slot | undefined): void {
+  private writeEntry(index: number, slot: Slot | undefined, isDurable: boolean): void {
     const { block } = this;
     block.fill(0);
     if (slot !== undefined) {
@@ -232,7 +238,7 @@ export class DiskFiles {
       block.set(name, entry.sizeof);
       entry.set.checksum(view, 0, sum(block.subarray(0, SECTOR), 4));
     }
-    this.disk.writeSync((1 + index) * this.blockBytes, block);
+    this.disk.writeSync((1 + index) * this.blockBytes, block, { isDurable });
   }
 
   private slotOf(file: DiskFile): Slot {

@@ -106,7 +106,7 @@ class OpenFiles {
       xFileSize: (file: Pointer, out: Pointer) => this.poke64(out, this.file(file).sizeBytes),
       xLock: () => SQLITE_OK,
       xUnlock: () => SQLITE_OK,
-      xSectorSize: () => 512,
+      xSectorSize: () => files.sectorBytes, // what a torn write may damage besides what it wrote
       xRead: (file: Pointer, to: Pointer, bytes: number, offset: bigint) =>
         this.guard(SQLITE_IOERR_READ, () => {
           const read = files.read(this.file(file), Number(offset), this.heap(to, bytes));
