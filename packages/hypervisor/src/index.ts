@@ -14,6 +14,8 @@ export {
   EOI_MOST_MS,
   EOI_TICK_MS,
   EventThrottle,
+  eventThrottle,
+  IDLE_EVENTS,
   SPURIOUS_THRESHOLD,
   type ThrottleCounters,
 } from './event/event-throttle.ts';

@@ -219,6 +219,21 @@ test('VifQueue delivers random splits of random sizes byte for byte (XSA-432)', 
   }
 });
 
+test('VifQueue answers a packet whose k-th page is not granted with errors, and lets go of the others (XSA-362)', (t) => {
+  for (let k = 0; k < 5; k += 1) {
+    const net = new NetLab();
+    const [good, evil] = [net.guest(), net.raw(9, { isPersistent: false })];
+    const slots = place(evil, frameTo(good.mac, evil.mac, 4000), [800, 800, 800, 800]);
+    evil.send(...slots.map((slot, i) => (i === k ? { ...slot, gref: 0x7000_0000 } : slot)));
+    net.machine.settle();
+    t.deepEqual(
+      evil.responses().map(([, status]) => status),
+      [ERROR, ERROR, ERROR, ERROR, ERROR],
+    );
+    t.true([...evil.domain.grants.values()].every(({ uses }) => uses === 0));
+  }
+});
+
 test('VifQueue zeroes every byte of responses to extra infos, and puts them after the first', (t) => {
   const { net, evil, good } = lab();
   const frame = frameTo(good.mac, evil.mac, 3000);

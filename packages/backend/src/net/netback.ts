@@ -4,6 +4,7 @@ import {
   createBackendDriver,
   type DeviceClass,
   type EvtchnPort,
+  eventThrottle,
   GNTMAP_host_map,
   GNTST,
   type GrantHandle,
@@ -19,6 +20,7 @@ import { ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
 import type { Bridge, BridgeLink, LinkOptions } from './bridge.ts';
 import { NetScheduler, type NetSchedulerOptions } from './net-scheduler.ts';
 import { Vif } from './vif.ts';
+import { progressOf } from './vif-counters.ts';
 import { VifQueue } from './vif-queue.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
@@ -217,7 +219,8 @@ class NetBackend implements BackendHooks {
     const bind = (key: string): EvtchnPort => {
       const port = hypercalls.bindInterdomain(guest, number(key) as EvtchnPort);
       ports.push(port);
-      this.#kernel.onEvent(port, () => {}); // an event only has to wake the thread: rings are looked at in every poll
+      // An event only has to wake the thread: rings are looked at in every poll.
+      eventThrottle(this.#kernel).listenForProgress(port, () => progressOf(this.#vif.counters));
       return port;
     };
     const isSplit = keys[`${prefix}event-channel`] === undefined;
@@ -248,7 +251,7 @@ class NetBackend implements BackendHooks {
 
   #release(ties: QueueTies): void {
     for (const port of ties.ports) {
-      this.#kernel.offEvent(port);
+      eventThrottle(this.#kernel).ignore(port);
       this.#kernel.hypercalls.closePort(port);
     }
     const ops = ties.handles.map((handle): UnmapOp => ({ handle, flags: GNTMAP_host_map, status: GNTST.okay }));

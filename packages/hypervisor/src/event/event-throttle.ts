@@ -11,6 +11,20 @@ export const EOI_TICK_MS = 4;
 /** Longest delay. */
 export const EOI_MOST_MS = 1000;
 
+/** Events in a row without any progress between them that cost nothing on a port whose ring every poll looks at. */
+export const IDLE_EVENTS = 64;
+
+const throttles = new WeakMap<Kernel, EventThrottle>();
+
+/** The throttle of the domain that `kernel` runs, made at the first call. */
+export function eventThrottle(kernel: Kernel): EventThrottle {
+  const known = throttles.get(kernel);
+  if (known !== undefined) return known;
+  const throttle = new EventThrottle(kernel);
+  throttles.set(kernel, throttle);
+  return throttle;
+}
+
 /** Statistics of one throttled port. */
 export interface ThrottleCounters {
   /** Events handled. */
@@ -46,6 +60,8 @@ class Throttled {
 export class EventThrottle implements Stepped {
   readonly #kernel: Kernel;
   readonly #ports = new Map<EvtchnPort, Throttled>();
+  /** Ports that wait for the end of their delay. */
+  #held = 0;
 
   /** Throttle ports of `kernel`'s domain. */
   constructor(kernel: Kernel) {
@@ -60,9 +76,27 @@ export class EventThrottle implements Stepped {
     this.#kernel.onEvent(port, () => this.#handle(throttled));
   }
 
+  /**
+   * For a port that only has to wake the domain, because every poll looks at its rings: a peer that raises events while
+   * `progress` (any number that changes with work done) stands still is listened to less and less.
+   */
+  listenForProgress(port: EvtchnPort, progress: () => number): void {
+    let seen = progress();
+    let idle = 0;
+    this.listen(port, () => {
+      const now = progress();
+      idle = now === seen ? idle + 1 : 0;
+      seen = now;
+      return idle < IDLE_EVENTS;
+    });
+  }
+
   /** Stop listening; the port is let through again for whoever comes next. */
   ignore(port: EvtchnPort): void {
-    if (!this.#ports.delete(port)) return;
+    const throttled = this.#ports.get(port);
+    if (throttled === undefined) return;
+    this.#ports.delete(port);
+    this.#setDue(throttled, Number.POSITIVE_INFINITY);
     this.#kernel.offEvent(port);
     this.#kernel.hypercalls.setMask(port, false);
   }
@@ -71,7 +105,7 @@ export class EventThrottle implements Stepped {
   silence(port: EvtchnPort): void {
     const throttled = this.#ports.get(port);
     if (throttled === undefined) return;
-    throttled.dueMs = Number.POSITIVE_INFINITY;
+    this.#setDue(throttled, Number.POSITIVE_INFINITY);
     this.#kernel.offEvent(port);
     this.#kernel.hypercalls.setMask(port, true);
   }
@@ -92,10 +126,11 @@ export class EventThrottle implements Stepped {
 
   /** Let ports through whose delay is over. */
   poll(): boolean {
+    if (this.#held === 0) return false;
     let hasWorked = false;
     for (const throttled of this.#ports.values()) {
       if (throttled.dueMs === Number.POSITIVE_INFINITY || throttled.dueMs > this.#kernel.clock.nowMs()) continue;
-      throttled.dueMs = Number.POSITIVE_INFINITY;
+      this.#setDue(throttled, Number.POSITIVE_INFINITY);
       this.#kernel.hypercalls.setMask(throttled.port, false);
       hasWorked = true;
     }
@@ -131,6 +166,12 @@ export class EventThrottle implements Stepped {
     const doublings = Math.min(throttled.inARow - 1 - SPURIOUS_THRESHOLD, 16);
     const delayMs = Math.min(EOI_TICK_MS * 2 ** doublings, EOI_MOST_MS);
     throttled.delayedMs += delayMs;
-    throttled.dueMs = this.#kernel.clock.nowMs() + delayMs;
+    this.#setDue(throttled, this.#kernel.clock.nowMs() + delayMs);
+  }
+
+  #setDue(throttled: Throttled, dueMs: number): void {
+    const isHeld = Number(dueMs !== Number.POSITIVE_INFINITY);
+    this.#held += isHeld - Number(throttled.dueMs !== Number.POSITIVE_INFINITY);
+    throttled.dueMs = dueMs;
   }
 }
