@@ -30,6 +30,7 @@ function setUp() {
     domain,
     frames,
     breaks: () => breaks,
+    /** @returns whether the front end is to be told */
     answerTx: (...answers: readonly (readonly [id: number, status: number])[]) => {
       tx.availableRequests();
       for (const [id, status] of answers) {
@@ -38,7 +39,7 @@ function setUp() {
         tx.view.setUint16(at, id, true);
         tx.view.setInt16(at + 2, status, true);
       }
-      tx.pushResponses();
+      return tx.pushResponses();
     },
     /** Answer the next buffers; `id` counts from the slot that is right. */
     answerRx: (
@@ -183,4 +184,21 @@ test('Nic refuses frames that no Ethernet carries, before anything changes', (t)
   t.throws(() => lab.nic.send(new Uint8Array(13)), { instanceOf: RangeError });
   t.throws(() => lab.nic.send(new Uint8Array(65536)), { instanceOf: RangeError });
   t.is(lab.queue.tx.freeSlots, 256);
+});
+
+test('Nic asks to be woken as long as a refused sender waits, however much room there is meanwhile', (t) => {
+  const lab = setUp();
+  let sent = 0;
+  while (lab.nic.send(frame)) sent += 1;
+  lab.nic.poll();
+  const okay = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => [from + i, 0] as const);
+  lab.answerTx(...okay(0, 25)); // the sender waits for more than that
+  lab.nic.poll();
+  t.false(lab.nic.arm());
+  t.true(lab.answerTx(...okay(25, sent)));
+  lab.nic.poll();
+  t.true(lab.nic.send(frame));
+  lab.nic.poll();
+  t.false(lab.nic.arm());
+  t.false(lab.answerTx([0, 0]), 'nobody waits');
 });

@@ -210,7 +210,7 @@ export class Nic implements Stepped {
       // Frames that nobody is there to take are no reason to stay awake.
       const wantsFrames = this.onFrame !== undefined || this.readWaiters.length > 0;
       if (wantsFrames && queue.rx.arm()) hasWork = true;
-      if (queue.tx.outstanding > 0 && queue.tx.freeSlots < TX_LOW_SLOTS && queue.tx.arm()) hasWork = true;
+      if (queue.tx.arm()) hasWork = true;
     }
     return hasWork;
   }
@@ -256,9 +256,6 @@ export class Nic implements Stepped {
     return this.queues[(hash >>> 0) % this.queues.length];
   }
 }
-
-/** Fewer free slots than the largest frame needs: then answers are waited for. */
-const TX_LOW_SLOTS = 20;
 
 function wake(waiters: (() => void)[]): void {
   for (const resolve of waiters.splice(0)) resolve();

@@ -33,6 +33,8 @@ export interface TxOffload {
 
 /** Frames staged before they are published without waiting for the end of the turn. */
 const PUBLISH_BATCH = 8;
+/** Fewer free slots than the largest frame needs: the next sender may have to wait. */
+const LOW_SLOTS = 20;
 /** States of an id. */
 const ID_FREE = 0;
 const ID_LATER_SLOT = 1;
@@ -61,6 +63,7 @@ export class NetTxQueue {
   private staged: number;
   private extrasInFlight: number;
   private framesInFlight: number;
+  private isRefused: boolean;
 
   /** Allocate and grant the ring and as many pages as it has slots. @throws HypercallError */
   constructor(hypercalls: Hypercalls, wiring: QueueWiring, counters: NicCounters) {
@@ -86,6 +89,7 @@ export class NetTxQueue {
     this.staged = 0;
     this.extrasInFlight = 0;
     this.framesInFlight = 0;
+    this.isRefused = false;
   }
 
   /** Slots that can be filled now. */
@@ -96,11 +100,6 @@ export class NetTxQueue {
   /** Whether slots wait to be published. */
   get hasStaged(): boolean {
     return this.staged > 0;
-  }
-
-  /** Unanswered slots. */
-  get outstanding(): number {
-    return this.ring.outstanding;
   }
 
   /**
@@ -116,6 +115,7 @@ export class NetTxQueue {
       this.reap();
       if (this.freeSlots < slots || this.broken !== undefined) {
         this.counters.txFull += 1;
+        this.isRefused = true;
         return false;
       }
     }
@@ -130,6 +130,7 @@ export class NetTxQueue {
     } else {
       this.stageChain(frame, offload, pages, flags);
     }
+    this.isRefused = false;
     this.counters.txFrames += 1;
     this.counters.txBytes += lengthBytes;
     this.framesInFlight += 1;
@@ -180,8 +181,12 @@ export class NetTxQueue {
     return true;
   }
 
-  /** Ask for a notification once half of what is outstanding is answered. @returns true if it already is */
+  /**
+   * If a sender waits for room, or soon will, ask for a notification once half of what is outstanding is answered.
+   * @returns true if it already is
+   */
   arm(): boolean {
+    if (this.ring.outstanding === 0 || (!this.isRefused && this.freeSlots >= LOW_SLOTS)) return false;
     return this.ring.armAt(Math.max(1, this.ring.outstanding >>> 1));
   }
 
