@@ -14,22 +14,45 @@ import {
 } from '@splitring/hypervisor';
 import { monotonicNs } from '../harness/pair.ts';
 import type { DomainData, DomainReport } from './domain-worker.ts';
-import type { NetParams } from './params.ts';
-
-/** Words of the control buffer. */
-export const CONTROL = { start: 0, operations: 1, stop: 2 } as const;
+import { CONTROL, type NetParams } from './params.ts';
 
 const clock = { nowMs: () => performance.now() };
 
-interface Running {
+/** A running thread, and what it says next. */
+class DomainThread {
   readonly worker: Worker;
-  readonly thread: number | undefined;
-  /** The next report. */
-  report: Promise<DomainReport>;
+  #next: Waiting | undefined;
+  #failure: unknown;
+
+  constructor(data: DomainData, port: DomainData['port']) {
+    this.worker = new Worker(new URL('./domain-worker.js', import.meta.url), {
+      workerData: data,
+      transferList: [port],
+    });
+    this.worker.on('message', (message) => this.#next?.resolve(message));
+    this.worker.on('error', (error) => {
+      this.#failure = error;
+      this.#next?.reject(error);
+    });
+  }
+
+  /** The next message; ask for it before it can come. */
+  next<T>(): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#next = { resolve: (message) => resolve(message as T), reject }; // both ends are ours
+      if (this.#failure !== undefined) reject(this.#failure);
+    });
+  }
+}
+
+interface Waiting {
+  readonly resolve: (message: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** A running machine. */
 export class NetMachine {
+  readonly #params: NetParams;
   readonly #control = new SharedArrayBuffer(64);
   readonly #words = new Int32Array(this.#control);
   readonly #hypervisor = new Hypervisor();
@@ -37,11 +60,12 @@ export class NetMachine {
   readonly #server: XenstoreServer;
   readonly #store;
   readonly #pump: EventLoopPump;
-  readonly #guests: Running[] = [];
+  readonly #threads: DomainThread[] = [];
   readonly #keepAlive = setInterval(() => undefined, 1000);
-  #driver: Running | undefined;
+  #driverThread: number | undefined;
 
-  private constructor() {
+  private constructor(params: NetParams) {
+    this.#params = params;
     this.#server = new XenstoreServer({ store: new MemoryStore(), clock });
     this.#store = this.#server.directClient();
     const { dom0 } = this.#hypervisor;
@@ -64,14 +88,15 @@ export class NetMachine {
 
   /** Build it and wait until every card is connected. */
   static async start(params: NetParams): Promise<NetMachine> {
-    const machine = new NetMachine();
+    const machine = new NetMachine(params);
     const driver = machine.#hypervisor.createDomain({ name: 'net' });
-    machine.#driver = await machine.#run(driver, { kind: 'driver', index: 0 }, params);
-    const total = params.guests + params.flooders + (params.flooders > 0 ? 1 : 0);
-    const starting: Promise<Running>[] = [];
+    const { starts } = await machine.#run(driver, { kind: 'driver', index: 0 });
+    machine.#driverThread = (await starts).thread;
+    const total = params.guests + (params.beside === 'nobody' ? 0 : 2);
+    const starting: Promise<Started>[] = [];
     for (let index = 0; index < total; index++) {
       const guest = machine.#hypervisor.createDomain({ name: `guest${index}` });
-      const starts = machine.#run(guest, { kind: 'guest', index }, params);
+      starting.push((await machine.#run(guest, { kind: 'guest', index })).starts);
       const attachment = {
         type: 'vif',
         id: '0',
@@ -80,33 +105,40 @@ export class NetMachine {
         backKeys: { bridge: 'lan0' },
       };
       await machine.#ask((then) => attachDevice(machine.#store, attachment, then));
-      starting.push(starts);
     }
-    machine.#guests.push(...(await Promise.all(starting)));
+    await Promise.all(starting);
     return machine;
   }
 
-  /** Run one trial: `operations` frames by each sender. @returns reports of the guests, and how long it took */
-  async trial(operations: number): Promise<{ reports: DomainReport[]; elapsedNs: number; driverCpuNs: number }> {
+  /** Run one trial: `operations` frames by each measured sender. @returns their reports, and how long it took */
+  async trial(operations: number): Promise<{
+    reports: DomainReport[];
+    /** When each of them was done, counted from the start. */
+    endsNs: number[];
+    driverCpuNs: number;
+  }> {
     const before = this.#driverCpuNs();
-    const reports = this.#guests.map((guest) => guest.report);
+    const all = this.#threads.slice(1).map((thread) => thread.next<DomainReport>());
     const fromNs = monotonicNs();
     this.#words[CONTROL.operations] = operations;
     Atomics.add(this.#words, CONTROL.start, 1);
     Atomics.notify(this.#words, CONTROL.start);
-    const done = await Promise.all(reports);
-    const endNs = Math.max(...done.map((report) => report.endNs));
-    return { reports: done, elapsedNs: endNs - fromNs, driverCpuNs: this.#driverCpuNs() - before };
+    const reports = await Promise.all(all.slice(0, this.#params.guests));
+    const driverCpuNs = this.#driverCpuNs() - before;
+    Atomics.add(this.#words, CONTROL.stop, 1);
+    await Promise.all(all);
+    return { reports, endsNs: reports.map((report) => report.endNs - fromNs), driverCpuNs };
   }
 
   /** End every thread. */
   async close(): Promise<void> {
     this.#pump.stop();
     clearInterval(this.#keepAlive);
-    await Promise.all([this.#driver, ...this.#guests].map((running) => running?.worker.terminate()));
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()));
   }
 
-  async #run(domain: Domain, role: DomainData['role'], params: NetParams): Promise<Running> {
+  /** Start a domain's thread, the driver domain's first. @returns once the domain is known; `starts` when it runs */
+  async #run(domain: Domain, role: DomainData['role']): Promise<{ starts: Promise<Started> }> {
     const { dom0 } = this.#hypervisor;
     await this.#ask((then) => prepareDomain(this.#store, domain.domid, domain.name, then));
     this.#server.introduce({
@@ -121,26 +153,10 @@ export class NetMachine {
       serve(request);
       this.#kernel.requestPoll();
     });
-    const data: DomainData = { boot: domain.boot, port: port2, role, params, control: this.#control };
-    const worker = new Worker(new URL('./domain-worker.js', import.meta.url), {
-      workerData: data,
-      transferList: [port2],
-    });
-    const thread = await this.#message<{ thread: number | undefined }>(worker);
-    const running: Running = { worker, thread: thread.thread, report: this.#message<DomainReport>(worker) };
-    worker.on('message', () => {
-      running.report = this.#message<DomainReport>(worker);
-    });
-    return running;
-  }
-
-  #message<T>(worker: Worker): Promise<T> {
-    const message = new Promise<T>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
-    message.catch(() => undefined); // told where it is awaited
-    return message;
+    const data: DomainData = { boot: domain.boot, port: port2, role, params: this.#params, control: this.#control };
+    const thread = new DomainThread(data, port2);
+    this.#threads.push(thread);
+    return { starts: thread.next<Started>() };
   }
 
   #ask(start: (then: StoreCallback<void>) => void): Promise<void> {
@@ -153,9 +169,14 @@ export class NetMachine {
   /** CPU time of the driver domain's thread, read from outside: it never stops to tell. */
   #driverCpuNs(): number {
     try {
-      return Number.parseInt(readFileSync(`/proc/self/task/${this.#driver?.thread}/schedstat`, 'latin1'), 10);
+      return Number.parseInt(readFileSync(`/proc/self/task/${this.#driverThread}/schedstat`, 'latin1'), 10);
     } catch {
       return Number.NaN;
     }
   }
+}
+
+/** What a thread says first. */
+interface Started {
+  readonly thread: number | undefined;
 }

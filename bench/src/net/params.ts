@@ -4,7 +4,7 @@
 export interface NetParams extends Readonly<Record<string, string | number | boolean>> {
   /** Bytes of a frame, Ethernet header included. */
   readonly bytes: number;
-  /** Guests on the bridge: senders and receivers in turn, or all of both kinds. */
+  /** Guests on the bridge that are measured: senders and receivers in turn, or all of both kinds. */
   readonly guests: number;
   /** `pairs`: 0 sends to 1, 2 to 3 …; `ring`: each sends to the next; `echo`: 0 sends, 1 answers, one frame at a time. */
   readonly traffic: 'pairs' | 'ring' | 'echo';
@@ -12,9 +12,17 @@ export interface NetParams extends Readonly<Record<string, string | number | boo
   readonly driverSpins: number;
   /** Which memory the extents come from: `separate` (one buffer per pair of domains) or `shared`. */
   readonly memory: 'separate' | 'shared';
-  /** Guests that send as fast as they can to a guest that receives nothing, beside the measured ones. */
-  readonly flooders: number;
+  /**
+   * One more pair on the same bridge, that is not measured and sends as fast as it can until the others are done: frames
+   * of `besideBytes`, to a guest that takes them, or to one that is `deaf`: it takes none.
+   */
+  readonly beside: 'nobody' | 'pair' | 'deaf';
+  /** Bytes of its frames. */
+  readonly besideBytes: number;
 }
+
+/** Words of the control buffer: trials started, operations of each guest, trials that are over. */
+export const CONTROL = { start: 0, operations: 1, stop: 2 } as const;
 
 /** Payload of a segment when a frame is larger than a page. */
 export const SEGMENT_BYTES = 1448;

@@ -8,7 +8,8 @@ const BASE: NetParams = {
   traffic: 'pairs',
   driverSpins: 2000,
   memory: 'separate',
-  flooders: 0,
+  beside: 'nobody',
+  besideBytes: 1514,
 };
 /** Full frames a second on 10 Gigabit Ethernet, preamble and gap counted: nanoseconds of one. */
 const LINE_RATE_NS = 1e9 / 812_743;
@@ -62,12 +63,28 @@ function crowdCase(name: string, title: string, guests: number, traffic: 'pairs'
     metrics: METRICS,
     group: 'crowd',
     x: name,
-    trialMs: 200,
+    trialMs: 100,
     isCrowded: true,
     subjects: [
       subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
       subject('one-pair', 'split', BASE, [], true),
     ],
+  };
+}
+
+/** The same pair beside another one that sends as fast as it can, and as the baseline beside whom `than` says. */
+function floodCase(name: string, title: string, beside: NetParams, than: NetParams): CaseSpec {
+  const baseline = than.beside === 'nobody' ? 'alone' : 'equal-neighbour';
+  return {
+    name,
+    title,
+    unit: 'frames/s',
+    metrics: METRICS,
+    group: 'crowd',
+    x: name,
+    trialMs: 100,
+    isCrowded: true,
+    subjects: [subject('split', 'split', beside, [baseline]), subject(baseline, 'split', than, [], true)],
   };
 }
 
@@ -96,6 +113,18 @@ function cases(): CaseSpec[] {
     streamCase('stream-65226', 'One pair, large TCP frames of 64 KiB', 65_226),
     crowdCase('pairs-4', 'Four pairs at once', 8, 'pairs'),
     crowdCase('guests-16', '16 guests, each sends to the next', 16, 'ring'),
+    floodCase(
+      'flood-neighbour',
+      'One pair beside one that floods with frames of 64 KiB',
+      { ...BASE, beside: 'pair', besideBytes: 65_226 },
+      { ...BASE, beside: 'pair' },
+    ),
+    floodCase(
+      'flood-deaf',
+      'One pair beside a flood towards a guest that takes nothing',
+      { ...BASE, beside: 'deaf' },
+      BASE,
+    ),
     latencyCase('latency-spin', 'One way through the bridge, the driver domain spins', 20_000),
     latencyCase('latency-block', 'One way through the bridge, everybody sleeps', 0),
   ];
@@ -122,6 +151,15 @@ const bars: readonly Bar[] = [
   faster('stream-64', 'postMessage-32', 5, 8),
   faster('stream-65226', 'copies', 0.55, 0.8),
   faster('guests-16', 'one-pair', 0.22, 0.45),
+  {
+    case: 'guests-16.unfairness',
+    subject: 'split',
+    must: 0.4,
+    aim: 0.2,
+    text: 'the slowest guest has at least 0.6 of the rate of the fastest (share of the time that one waits for the other)',
+  },
+  faster('flood-neighbour', 'equal-neighbour', 0.4, 0.8),
+  faster('flood-deaf', 'alone', 0.5, 0.8),
   faster('latency-spin', 'postMessage-2-hops', 2, 3),
   faster('latency-block', 'postMessage-2-hops', 1, 1.2),
 ];
