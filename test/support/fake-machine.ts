@@ -69,6 +69,10 @@ export class FakeDomain implements Kernel {
     this.handlers.set(port, handler);
   }
 
+  onPeerEvent(port: EvtchnPort): void {
+    this.handlers.set(port, () => {});
+  }
+
   offEvent(port: EvtchnPort): void {
     this.handlers.delete(port);
   }
@@ -242,6 +246,7 @@ function createHypercalls(machine: FakeMachine, self: FakeDomain, domid: DomId):
       peer.eventsReceived += 1;
     },
     setMask: () => {},
+    countSpurious: () => {},
     pollEvents: (dispatch) => {
       let count = 0;
       for (const [port, state] of self.ports) {

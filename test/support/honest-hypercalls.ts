@@ -129,6 +129,9 @@ export class HonestHypercalls implements Hypercalls {
   setMask(port: EvtchnPort, isMasked: boolean): void {
     this.#real.setMask(port, isMasked);
   }
+  countSpurious(port: EvtchnPort): void {
+    this.#real.countSpurious(port);
+  }
   pollEvents(dispatch: (port: EvtchnPort) => void): number {
     return this.#real.pollEvents(dispatch);
   }

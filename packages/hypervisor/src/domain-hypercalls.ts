@@ -271,8 +271,10 @@ export class DomainHypercalls implements Hypercalls {
   }
 
   closePort(port: EvtchnPort): void {
+    if (!this.#ports.isPort(port)) return;
+    this.#events.setMask(port, false); // while its binding tells where an event may have been held back
     this.#ports.close(port);
-    if (this.#ports.isPort(port)) this.#events.forget(port);
+    this.#events.forget(port);
   }
 
   notify(port: EvtchnPort): void {
@@ -281,6 +283,10 @@ export class DomainHypercalls implements Hypercalls {
 
   setMask(port: EvtchnPort, isMasked: boolean): void {
     if (this.#ports.word(port) !== 0) this.#events.setMask(port, isMasked);
+  }
+
+  countSpurious(port: EvtchnPort): void {
+    if (this.#ports.word(port) !== 0) this.#events.countSpurious(port);
   }
 
   pollEvents(dispatch: (port: EvtchnPort) => void): number {

@@ -1,4 +1,5 @@
 // The running kernel of one domain: it dispatches events and polls machines. It never waits; the idle loop does.
+import { EventThrottle, type ThrottleCounters } from './event/event-throttle.ts';
 import type { Hypercalls } from './hypercalls.ts';
 import type { EvtchnPort } from './ids.ts';
 import type { Kernel, Pace } from './kernel.ts';
@@ -39,6 +40,7 @@ export class DomainKernel implements Kernel, Stepped {
   private machines: readonly Stepped[] = [];
   private controlMachines: readonly Stepped[] = [];
   private turns = 0;
+  private readonly throttle: EventThrottle;
   private readonly handlers = new Map<EvtchnPort, () => void>();
   private readonly dispatch: (port: EvtchnPort) => void;
 
@@ -46,6 +48,7 @@ export class DomainKernel implements Kernel, Stepped {
     this.hypercalls = options.hypercalls;
     this.clock = options.clock;
     this.random = options.random;
+    this.throttle = new EventThrottle(this);
     this.dispatch = (port) => this.handlers.get(port)?.();
     this.store = options.connectStore(this);
   }
@@ -54,8 +57,18 @@ export class DomainKernel implements Kernel, Stepped {
     this.handlers.set(port, handler);
   }
 
+  onPeerEvent(port: EvtchnPort, progress: () => number): void {
+    this.handlers.set(port, this.throttle.listen(port, progress));
+  }
+
   offEvent(port: EvtchnPort): void {
     this.handlers.delete(port);
+    this.throttle.ignore(port);
+  }
+
+  /** How the peer behind a port of `onPeerEvent` has behaved. */
+  peerEvents(port: EvtchnPort): ThrottleCounters | undefined {
+    return this.throttle.counters(port);
   }
 
   add(machine: Stepped, pace: Pace = 'data'): void {
@@ -77,6 +90,7 @@ export class DomainKernel implements Kernel, Stepped {
     if (this.hypercalls.isPaused) return false;
     const hasEvents = this.hypercalls.pollEvents(this.dispatch) > 0;
     let hasWorked = hasEvents;
+    if (this.throttle.poll()) hasWorked = true;
     for (const machine of this.machines) {
       if (machine.poll()) hasWorked = true;
     }
@@ -107,7 +121,7 @@ export class DomainKernel implements Kernel, Stepped {
   }
 
   deadlineMs(): number {
-    let earliest = Number.POSITIVE_INFINITY;
+    let earliest = this.throttle.deadlineMs();
     for (const machine of [...this.machines, ...this.controlMachines]) {
       const deadline = machine.deadlineMs?.() ?? Number.POSITIVE_INFINITY;
       if (deadline < earliest) earliest = deadline;

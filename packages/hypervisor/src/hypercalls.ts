@@ -149,6 +149,8 @@ export interface Hypercalls {
   notify(port: EvtchnPort): void;
   /** Hold back (true) or let through (false) the events of a port; a pending one fires on unmask. */
   setMask(port: EvtchnPort, isMasked: boolean): void;
+  /** An event of `port` brought no work: told by whoever judges its peer, kept among the port's counters. */
+  countSpurious(port: EvtchnPort): void;
   /** Hand every pending, unmasked port to `dispatch`, clearing it first. @returns the number dispatched */
   pollEvents(dispatch: (port: EvtchnPort) => void): number;
   /** This domain's doorbell: sample `Atomics.load(words, index)`, make the final check, wait on it. */

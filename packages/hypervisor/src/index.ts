@@ -10,15 +10,7 @@ export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
 export type { PortCounters } from './event/event-delivery.ts';
 export type { PortStatus } from './event/event-ports.ts';
-export {
-  EOI_MOST_MS,
-  EOI_TICK_MS,
-  EventThrottle,
-  eventThrottle,
-  IDLE_EVENTS,
-  SPURIOUS_THRESHOLD,
-  type ThrottleCounters,
-} from './event/event-throttle.ts';
+export { EOI_MOST_MS, EOI_TICK_MS, type ThrottleCounters } from './event/event-throttle.ts';
 export { PORT } from './event/port-word.ts';
 export { NR_VIRQS, VIRQ } from './event/virq.ts';
 export {

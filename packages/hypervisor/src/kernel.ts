@@ -22,6 +22,12 @@ export interface Kernel {
   readonly random: Random;
   /** Call `handler` from `poll()` whenever `port` was raised. */
   onEvent(port: EvtchnPort, handler: () => void): void;
+  /**
+   * Be woken by `port`, whose other end is not trusted: machines are polled anyway, so there is no handler. `progress` is
+   * any number that changes whenever the port's driver has found work; a peer that keeps raising events without work is
+   * held back, for up to a second at a time (XSA-391).
+   */
+  onPeerEvent(port: EvtchnPort, progress: () => number): void;
   /** Forget the handler of `port`. */
   offEvent(port: EvtchnPort): void;
   /** Have `machine` polled from now on, as often as its pace asks for. */

@@ -123,6 +123,11 @@ export class BlkbackQueue implements CommandOwner {
     return this.ring.broken;
   }
 
+  /** Requests taken so far, modulo 2^32. */
+  get taken(): number {
+    return this.ring.taken;
+  }
+
   /** Requests taken and not answered. */
   get inFlight(): number {
     return this.requests.count;

@@ -224,7 +224,6 @@ class Blkback implements BackendHooks {
       unmap(this.kernel, handles);
       return `event channel ${refs.port} of ring ${index} cannot be bound`;
     }
-    this.kernel.onEvent(port, () => {}); // nothing to do but wake: every poll looks at the ring anyway
     const { options } = this.shared;
     const scheduler = this.schedulerOf(slice);
     const queue = new BlkbackQueue({
@@ -243,6 +242,7 @@ class Blkback implements BackendHooks {
       limit,
       weight: positive(this.toolstack['weight']) ?? 1,
     });
+    this.kernel.onPeerEvent(port, () => queue.taken);
     scheduler.add(queue);
     return { queue, port, handles };
   }

@@ -4,7 +4,6 @@ import {
   createBackendDriver,
   type DeviceClass,
   type EvtchnPort,
-  eventThrottle,
   GNTMAP_host_map,
   GNTST,
   type GrantHandle,
@@ -20,7 +19,6 @@ import { ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
 import type { Bridge, BridgeLink, LinkOptions } from './bridge.ts';
 import { NetScheduler, type NetSchedulerOptions } from './net-scheduler.ts';
 import { Vif } from './vif.ts';
-import { progressOf } from './vif-counters.ts';
 import { VifQueue } from './vif-queue.ts';
 import type { VifQueueWiring } from './vif-queue-wiring.ts';
 
@@ -219,8 +217,6 @@ class NetBackend implements BackendHooks {
     const bind = (key: string): EvtchnPort => {
       const port = hypercalls.bindInterdomain(guest, number(key) as EvtchnPort);
       ports.push(port);
-      // An event only has to wake the thread: rings are looked at in every poll.
-      eventThrottle(this.#kernel).listenForProgress(port, () => progressOf(this.#vif.counters));
       return port;
     };
     const isSplit = keys[`${prefix}event-channel`] === undefined;
@@ -228,7 +224,9 @@ class NetBackend implements BackendHooks {
     const txPort = bind(isSplit ? 'event-channel-tx' : 'event-channel');
     const rxPort = isSplit ? bind('event-channel-rx') : txPort;
     const wiring = { name: `${this.#vif.name} queue ${index}`, guest, txPort, rxPort, ...habits };
-    return new VifQueue({ hypercalls, clock: this.#kernel.clock, link, vif: this.#vif }, wiring, regions);
+    const queue = new VifQueue({ hypercalls, clock: this.#kernel.clock, link, vif: this.#vif }, wiring, regions);
+    for (const port of ports) this.#kernel.onPeerEvent(port, () => queue.taken);
+    return queue;
   }
 
   /** The front end may change its wish while connected: feature-dynamic-multicast-control. */
@@ -251,7 +249,7 @@ class NetBackend implements BackendHooks {
 
   #release(ties: QueueTies): void {
     for (const port of ties.ports) {
-      eventThrottle(this.#kernel).ignore(port);
+      this.#kernel.offEvent(port);
       this.#kernel.hypercalls.closePort(port);
     }
     const ops = ties.handles.map((handle): UnmapOp => ({ handle, flags: GNTMAP_host_map, status: GNTST.okay }));

@@ -38,12 +38,6 @@ export interface VifCounters {
   notifications: number;
 }
 
-/** A number that changes with everything done for the guest. */
-export function progressOf(counters: VifCounters): number {
-  const { txFrames, txErrors, txMulticast, txDropped, rxFrames, rxErrors } = counters;
-  return txFrames + txErrors + txMulticast + txDropped + rxFrames + rxErrors;
-}
-
 /** A fresh set, all zero. */
 export function createVifCounters(): VifCounters {
   return {

@@ -93,6 +93,11 @@ export class VifQueue {
     this.breach = undefined;
   }
 
+  /** Requests taken so far from both rings, modulo 2^32. */
+  get taken(): number {
+    return (this.ring.taken + this.rx.ring.taken) | 0;
+  }
+
   /** The breach of protocol that ended this queue's use, if any. */
   get broken(): ProtocolError | undefined {
     return this.breach ?? this.rx.ring.broken;

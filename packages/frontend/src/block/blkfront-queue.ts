@@ -110,6 +110,11 @@ export class BlkfrontQueue {
     }
   }
 
+  /** Responses taken so far, modulo 2^32. */
+  get taken(): number {
+    return this.ring.taken;
+  }
+
   /** Requests that can be submitted now. */
   get freeSlots(): number {
     return this.ring.freeSlots;

@@ -177,8 +177,7 @@ class Blkfront implements FrontendHooks {
         maxSegments: this.maxSegments,
       });
       queues.push(queue);
-      // Nothing to do but wake: every poll looks at the ring anyway.
-      this.kernel.onEvent(queue.port, () => {});
+      this.kernel.onPeerEvent(queue.port, () => queue.taken);
     }
   }
 

@@ -1,5 +1,5 @@
 // One queue pair of a network front end: two rings and the event channels that go with them.
-import { type DomId, type EvtchnPort, eventThrottle, type Kernel } from '@splitring/hypervisor';
+import type { DomId, EvtchnPort, Kernel } from '@splitring/hypervisor';
 import type { ProtocolError } from 'sharedarraybuffer-ring';
 import { deferredGrants } from '../deferred-grants.ts';
 import type { NicCounters } from './net-counters.ts';
@@ -53,10 +53,7 @@ export class NicQueue {
       for (const port of ports) hypercalls.closePort(port);
       throw error;
     }
-    // An event only has to wake the thread: the rings are looked at in every poll.
-    const progress = () =>
-      counters.txOkay + counters.txDropped + counters.txErrors + counters.rxFrames + counters.rxErrors;
-    for (const port of ports) eventThrottle(kernel).listenForProgress(port, progress);
+    for (const port of ports) kernel.onPeerEvent(port, () => (this.tx.taken + this.rx.taken) | 0);
   }
 
   /** The protocol breach that ended this queue's use, if any. */
@@ -78,7 +75,7 @@ export class NicQueue {
   /** Close the ports, end the grants, give the pages back. @returns frames lost unanswered */
   release(): number {
     for (const port of this.ports) {
-      eventThrottle(this.kernel).ignore(port);
+      this.kernel.offEvent(port);
       this.kernel.hypercalls.closePort(port);
     }
     const { unanswered } = this.tx;

@@ -69,6 +69,11 @@ export class NetRxQueue {
     this.ring.pushRequests(); // nobody to notify yet: the back end finds the buffers when it attaches
   }
 
+  /** Responses taken so far, modulo 2^32. */
+  get taken(): number {
+    return this.ring.taken;
+  }
+
   /** Whether a frame, or a broken ring, awaits. */
   get hasFrames(): boolean {
     return this.broken === undefined && this.ring.availableResponses() !== 0;

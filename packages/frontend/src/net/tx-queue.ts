@@ -92,6 +92,11 @@ export class NetTxQueue {
     this.isRefused = false;
   }
 
+  /** Responses taken so far, modulo 2^32. */
+  get taken(): number {
+    return this.ring.taken;
+  }
+
   /** Slots that can be filled now. */
   get freeSlots(): number {
     return Math.min(this.ring.freeSlots, (this.freeTail - this.freeHead) | 0);

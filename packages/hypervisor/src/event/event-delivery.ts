@@ -2,7 +2,8 @@
 //
 // Raise: pending bit in the page shared with the receiver → its selector bit → our hint bit with the receiver → its
 // doorbell, each step only if it was the first to set its bit. Collect, in the same order backwards: hints, selectors,
-// pending words, each exchanged with 0, into a two-level view that nobody else can reach; masks live only there.
+// pending words, each exchanged with 0, into a two-level view that nobody else can reach; masks live only there. The
+// bits of masked ports stay in the shared page: whoever raises such a port again finds it pending and wakes nobody.
 import type { EvtchnPort } from '../ids.ts';
 import type { DomainMemory } from '../memory/domain-memory.ts';
 import { type EventPage, PENDING_WORDS, SELECTOR_WORDS } from '../memory/event-page.ts';
@@ -22,7 +23,7 @@ export interface PortCounters {
   readonly coalesced: number;
   /** Events handed to this port's handler. */
   readonly delivered: number;
-  /** Events set by a domain that this port is not bound to, or reported by the handler to have had no work. */
+  /** Events set by a domain that this port is not bound to, or told to have brought no work. */
   readonly spurious: number;
 }
 
@@ -86,7 +87,18 @@ export class EventDelivery {
     const bit = 1 << (port & 31);
     const masked = this.masked[word] ?? 0;
     this.masked[word] = isMasked ? masked | bit : masked & ~bit;
-    if (!isMasked && (this.pending[word] ?? 0) & bit) this.setPending(port);
+    if (isMasked || (masked & bit) === 0) return;
+    if (this.takeHeld(port) || (this.pending[word] ?? 0) & bit) this.setPending(port);
+  }
+
+  /**
+   * Take over what the other end has raised while the port was masked. A raise that sets its bit after this look finds
+   * the port unmasked: its selector, hint and doorbell follow.
+   */
+  private takeHeld(port: number): boolean {
+    const binding = Atomics.load(this.words, this.ports + port);
+    const page = isBound(portKind(binding)) ? this.memory.eventPage(portDomid(binding)) : undefined;
+    return page?.takeInbound(port) === true;
   }
 
   /** Make one of our own ports pending, as bind_interdomain does and unmasking a pending port. */
@@ -124,7 +136,7 @@ export class EventDelivery {
     };
   }
 
-  /** A handler found nothing to do. */
+  /** An event brought no work. */
   countSpurious(port: number): void {
     this.count(port, SPURIOUS);
   }
@@ -191,7 +203,8 @@ export class EventDelivery {
         const w = 31 - Math.clz32(words & -words);
         words &= words - 1;
         const word = (s << 5) | w;
-        const bits = Atomics.exchange(page.words, page.inbound + word, 0);
+        const held = this.masked[word] ?? 0;
+        const bits = Atomics.and(page.words, page.inbound + word, held) & ~held;
         if (bits !== 0) this.accept(page, word, bits);
       }
     }
@@ -208,9 +221,7 @@ export class EventDelivery {
       const port = (word << 5) | b;
       if (port >= this.tables.limits.portsPerDomain) continue;
       const binding = Atomics.load(this.words, this.ports + port);
-      const kind = portKind(binding);
-      // `unbound` too: an end that raises and closes has still raised.
-      if (kind >= PORT.unbound && kind <= PORT.binding && portDomid(binding) === peer) accepted |= 1 << b;
+      if (isBound(portKind(binding)) && portDomid(binding) === peer) accepted |= 1 << b;
       else this.count(port, SPURIOUS);
     }
     if (accepted === 0) return;
@@ -222,4 +233,9 @@ export class EventDelivery {
     const at = this.counters + port * COUNTER_WORDS + which;
     this.words[at] = ((this.words[at] ?? 0) + 1) | 0;
   }
+}
+
+/** Whether a port of this kind can have been raised by its other end; `unbound` too: one that raises and closes has. */
+function isBound(kind: number): boolean {
+  return kind >= PORT.unbound && kind <= PORT.binding;
 }

@@ -1,35 +1,25 @@
-// Guest-side storm control ("late EOI"): after an event its port stays masked until the handler is done, and a peer that
-// keeps raising events without work is listened to less and less. linux/drivers/xen/events/events_base.c, XSA-391
+// Guest-side storm control ("late EOI"): a peer that keeps raising events without work is listened to less and less.
+// linux/drivers/xen/events/events_base.c, XSA-391
+//
+// Machines are polled whether an event came or not, and often find the work before its event: so an event is judged when
+// the next one comes, by whether the port's driver has made any progress in between. A peer that announces each piece of
+// work once cannot be found wanting, however the two race. Linux masks every port until its handler is done; here one
+// thread does both, and only a port that is held back is masked. A raise of a masked port wakes nobody.
 import type { EvtchnPort } from '../ids.ts';
 import type { Kernel } from '../kernel.ts';
-import type { Stepped } from '../stepped.ts';
 
-/** Spurious events in a row that cost nothing. */
+/** Events without work in a row that cost nothing. */
 export const SPURIOUS_THRESHOLD = 1;
 /** Shortest delay; it doubles with every further spurious event. Linux counts in ticks; this is one at 250 Hz. */
 export const EOI_TICK_MS = 4;
 /** Longest delay. */
 export const EOI_MOST_MS = 1000;
 
-/** Events in a row without any progress between them that cost nothing on a port whose ring every poll looks at. */
-export const IDLE_EVENTS = 64;
-
-const throttles = new WeakMap<Kernel, EventThrottle>();
-
-/** The throttle of the domain that `kernel` runs, made at the first call. */
-export function eventThrottle(kernel: Kernel): EventThrottle {
-  const known = throttles.get(kernel);
-  if (known !== undefined) return known;
-  const throttle = new EventThrottle(kernel);
-  throttles.set(kernel, throttle);
-  return throttle;
-}
-
 /** Statistics of one throttled port. */
 export interface ThrottleCounters {
-  /** Events handled. */
+  /** Events received. */
   readonly events: number;
-  /** Of those, without work. */
+  /** Of those, followed by another one without any work done in between. */
   readonly spurious: number;
   /** Time that the port was held back for, in milliseconds. */
   readonly delayedMs: number;
@@ -37,58 +27,51 @@ export interface ThrottleCounters {
 
 class Throttled {
   readonly port: EvtchnPort;
-  readonly handler: () => boolean;
+  readonly progress: () => number;
+  /** Progress at the last event; none yet. */
+  seen = Number.NaN;
   events = 0;
   spurious = 0;
   delayedMs = 0;
   inARow = 0;
   dueMs = Number.POSITIVE_INFINITY;
 
-  constructor(port: EvtchnPort, handler: () => boolean) {
+  constructor(port: EvtchnPort, progress: () => number) {
     this.port = port;
-    this.handler = handler;
+    this.progress = progress;
   }
 }
 
+/** What throttling needs of its kernel. */
+export type ThrottleHost = Pick<Kernel, 'hypercalls' | 'clock'>;
+
 /**
- * Handles events of ports whose other end is not trusted.
+ * Judges events of ports whose other end is not trusted. A kernel has one, behind `Kernel.onPeerEvent`.
  *
  * @example
  * const throttle = new EventThrottle(kernel);
- * throttle.listen(port, () => queue.serve() > 0); // true: there was work
+ * throttle.listen(port, () => queue.requestsTaken);
+ * kernel.onEvent(port, () => throttle.handle(port));
  */
-export class EventThrottle implements Stepped {
-  readonly #kernel: Kernel;
+export class EventThrottle {
+  readonly #host: ThrottleHost;
   readonly #ports = new Map<EvtchnPort, Throttled>();
-  /** Ports that wait for the end of their delay. */
-  #held = 0;
+  /** Those that are held back now. */
+  #delayed: Throttled[] = [];
 
-  /** Throttle ports of `kernel`'s domain. */
-  constructor(kernel: Kernel) {
-    this.#kernel = kernel;
-    kernel.add(this);
-  }
-
-  /** Call `handler` for every event of `port`; it tells whether it found work. */
-  listen(port: EvtchnPort, handler: () => boolean): void {
-    const throttled = new Throttled(port, handler);
-    this.#ports.set(port, throttled);
-    this.#kernel.onEvent(port, () => this.#handle(throttled));
+  /** Throttle ports of `host`'s domain. */
+  constructor(host: ThrottleHost) {
+    this.#host = host;
   }
 
   /**
-   * For a port that only has to wake the domain, because every poll looks at its rings: a peer that raises events while
-   * `progress` (any number that changes with work done) stands still is listened to less and less.
+   * Judge every event of `port` by `progress`: any number that changes whenever its driver has found work.
+   * @returns what to call when it fires
    */
-  listenForProgress(port: EvtchnPort, progress: () => number): void {
-    let seen = progress();
-    let idle = 0;
-    this.listen(port, () => {
-      const now = progress();
-      idle = now === seen ? idle + 1 : 0;
-      seen = now;
-      return idle < IDLE_EVENTS;
-    });
+  listen(port: EvtchnPort, progress: () => number): () => void {
+    const throttled = new Throttled(port, progress);
+    this.#ports.set(port, throttled);
+    return () => this.#judge(throttled);
   }
 
   /** Stop listening; the port is let through again for whoever comes next. */
@@ -96,18 +79,8 @@ export class EventThrottle implements Stepped {
     const throttled = this.#ports.get(port);
     if (throttled === undefined) return;
     this.#ports.delete(port);
-    this.#setDue(throttled, Number.POSITIVE_INFINITY);
-    this.#kernel.offEvent(port);
-    this.#kernel.hypercalls.setMask(port, false);
-  }
-
-  /** A port that broke the rules for good: it never fires again until `ignore`. */
-  silence(port: EvtchnPort): void {
-    const throttled = this.#ports.get(port);
-    if (throttled === undefined) return;
-    this.#setDue(throttled, Number.POSITIVE_INFINITY);
-    this.#kernel.offEvent(port);
-    this.#kernel.hypercalls.setMask(port, true);
+    this.#delayed = this.#delayed.filter((one) => one !== throttled);
+    this.#host.hypercalls.setMask(port, false);
   }
 
   /** Statistics of a port that is listened to. */
@@ -118,60 +91,45 @@ export class EventThrottle implements Stepped {
     return { events, spurious, delayedMs };
   }
 
-  /** Stop altogether. */
-  close(): void {
-    for (const port of [...this.#ports.keys()]) this.ignore(port);
-    this.#kernel.remove(this);
-  }
-
-  /** Let ports through whose delay is over. */
+  /** Let ports through whose delay is over, or whose driver has found work. @returns whether there were any */
   poll(): boolean {
-    if (this.#held === 0) return false;
-    let hasWorked = false;
-    for (const throttled of this.#ports.values()) {
-      if (throttled.dueMs === Number.POSITIVE_INFINITY || throttled.dueMs > this.#kernel.clock.nowMs()) continue;
-      this.#setDue(throttled, Number.POSITIVE_INFINITY);
-      this.#kernel.hypercalls.setMask(throttled.port, false);
-      hasWorked = true;
-    }
-    return hasWorked;
+    return this.#delayed.length > 0 && this.#letThrough();
   }
 
   /** When the next delay is over. */
   deadlineMs(): number {
     let earliest = Number.POSITIVE_INFINITY;
-    for (const throttled of this.#ports.values()) earliest = Math.min(earliest, throttled.dueMs);
+    for (const throttled of this.#delayed) earliest = Math.min(earliest, throttled.dueMs);
     return earliest;
   }
 
-  #handle(throttled: Throttled): void {
-    this.#kernel.hypercalls.setMask(throttled.port, true);
-    throttled.events += 1;
-    const hadWork = throttled.handler();
-    if (this.#ports.get(throttled.port) !== throttled) return; // it was ignored meanwhile
-    if (hadWork) {
-      throttled.inARow = 0;
-    } else {
-      throttled.spurious += 1;
-      throttled.inARow += 1;
-      if (throttled.inARow > SPURIOUS_THRESHOLD) {
-        this.#delay(throttled);
-        return;
-      }
-    }
-    this.#kernel.hypercalls.setMask(throttled.port, false);
+  #letThrough(): boolean {
+    const now = this.#host.clock.nowMs();
+    const stays = (throttled: Throttled) => throttled.dueMs > now && throttled.progress() === throttled.seen;
+    const free = this.#delayed.filter((throttled) => !stays(throttled));
+    if (free.length === 0) return false;
+    this.#delayed = this.#delayed.filter((throttled) => !free.includes(throttled));
+    for (const { port } of free) this.#host.hypercalls.setMask(port, false);
+    return true;
   }
 
-  #delay(throttled: Throttled): void {
+  #judge(throttled: Throttled): void {
+    throttled.events += 1;
+    const progress = throttled.progress();
+    if (progress !== throttled.seen) {
+      throttled.seen = progress;
+      throttled.inARow = 0;
+      return;
+    }
+    throttled.spurious += 1;
+    this.#host.hypercalls.countSpurious(throttled.port);
+    throttled.inARow += 1;
+    if (throttled.inARow <= SPURIOUS_THRESHOLD) return;
     const doublings = Math.min(throttled.inARow - 1 - SPURIOUS_THRESHOLD, 16);
     const delayMs = Math.min(EOI_TICK_MS * 2 ** doublings, EOI_MOST_MS);
     throttled.delayedMs += delayMs;
-    this.#setDue(throttled, this.#kernel.clock.nowMs() + delayMs);
-  }
-
-  #setDue(throttled: Throttled, dueMs: number): void {
-    const isHeld = Number(dueMs !== Number.POSITIVE_INFINITY);
-    this.#held += isHeld - Number(throttled.dueMs !== Number.POSITIVE_INFINITY);
-    throttled.dueMs = dueMs;
+    throttled.dueMs = this.#host.clock.nowMs() + delayMs;
+    this.#delayed.push(throttled);
+    this.#host.hypercalls.setMask(throttled.port, true);
   }
 }

@@ -63,8 +63,9 @@ export class EventPage {
     return (Atomics.or(this.words, selector, selectorBit) & selectorBit) !== 0 ? 1 : 2;
   }
 
-  /** Forget a pending event of ours, as when its port is closed and given to somebody else. */
-  clearInbound(port: number): void {
-    Atomics.and(this.words, this.inbound + (port >> 5), ~(1 << (port & 31)));
+  /** Clear one pending event of ours. @returns whether there was one */
+  takeInbound(port: number): boolean {
+    const bit = 1 << (port & 31);
+    return (Atomics.and(this.words, this.inbound + (port >> 5), ~bit) & bit) !== 0;
   }
 }

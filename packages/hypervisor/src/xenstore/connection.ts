@@ -53,6 +53,8 @@ export class Connection {
   error: number = XS_PAGE_ERROR.none;
   /** Counts the reconnections: an answer belongs to the life in which it was asked for. */
   life = 0;
+  /** Bytes read and written so far, modulo 2^32: two equal values, and the guest had nothing for us in between. */
+  bytesMoved = 0;
   /** Events that were not queued because the client was over its memory quota or they were too long. */
   droppedEvents = 0;
   private readonly session: StoreSession;
@@ -171,6 +173,7 @@ export class Connection {
       if (count < 0) this.breakOff(XS_PAGE_ERROR.indices);
       if (count <= 0) break;
       hasWritten = true;
+      this.bytesMoved = (this.bytesMoved + count) | 0;
       if (message.eventKey !== undefined) this.queuedEvents.delete(message.eventKey);
       message.sent += count;
       if (message.sent < message.bytes.length) break;
@@ -215,6 +218,7 @@ export class Connection {
     this.requests = new ByteRingConsumer(this.peer.page, XENSTORE_PAGE.req, { name: this.requests.name, at: 0 });
     this.answers = new ByteRingProducer(this.peer.page, XENSTORE_PAGE.rsp, { name: this.answers.name, at: 0 });
     this.drainedTo = Number.NaN;
+    this.bytesMoved = (this.bytesMoved + 1) | 0;
     this.error = XS_PAGE_ERROR.none;
     Atomics.store(this.words, XS_PAGE.error >> 2, XS_PAGE_ERROR.none);
     Atomics.store(this.words, XS_PAGE.connection >> 2, XS_CONNECTION.connected);
@@ -232,7 +236,10 @@ export class Connection {
     const prod = Atomics.load(this.words, XS_PAGE.reqProd >> 2);
     const count = this.requests.read(this.input.subarray(this.inputBytes, upTo));
     if (count < 0) this.breakOff(XS_PAGE_ERROR.indices);
-    if (count > 0) this.inputBytes += count;
+    if (count > 0) {
+      this.inputBytes += count;
+      this.bytesMoved = (this.bytesMoved + count) | 0;
+    }
     this.drainedTo = this.inputBytes < upTo ? prod : Number.NaN;
     return this.inputBytes >= upTo;
   }

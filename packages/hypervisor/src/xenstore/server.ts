@@ -172,6 +172,11 @@ export class XenstoreServer implements Stepped {
     return earliest;
   }
 
+  /** Bytes exchanged with a domain so far, modulo 2^32; by this a kernel judges the events of its port. */
+  bytesMoved(domid: DomId): number {
+    return this.connections.get(domid)?.connection.bytesMoved ?? 0;
+  }
+
   /** What is known of every connected domain. */
   inspect(): ConnectionReport[] {
     return [...this.connections.values()].map(({ connection }) => ({

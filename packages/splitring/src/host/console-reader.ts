@@ -21,6 +21,7 @@ export class ConsoleReader implements Stepped {
   private readonly acknowledge: () => void;
   private readonly chunk = new Uint8Array(CONSOLE_PAGE.out.sizeBytes);
   private readonly decoder = new TextDecoder();
+  private taken = 0;
   private partial = '';
   private credit = BYTES_PER_SECOND;
   private creditAtMs: number;
@@ -34,12 +35,18 @@ export class ConsoleReader implements Stepped {
     this.creditAtMs = clock.nowMs();
   }
 
+  /** Bytes taken so far, modulo 2^32. */
+  get bytesTaken(): number {
+    return this.taken;
+  }
+
   poll(): boolean {
     this.earn();
     if (this.credit < this.chunk.length) return false;
     const count = this.ring.read(this.chunk);
     if (count <= 0) return false;
     this.credit -= count;
+    this.taken = (this.taken + count) | 0;
     this.acknowledge();
     const lines = (this.partial + this.decoder.decode(this.chunk.subarray(0, count), { stream: true })).split('\n');
     this.partial = (lines.pop() ?? '').slice(0, LONGEST_LINE_BYTES);

@@ -72,6 +72,8 @@ export class Toolstack {
     );
     this.consoles.set(domain.domid, reader);
     this.kernel.add(reader);
+    this.kernel.onPeerEvent(domain.store.port, () => this.server.bytesMoved(domain.domid));
+    this.kernel.onPeerEvent(domain.console.port, () => reader.bytesTaken);
     this.kernel.requestPoll();
   }
 
@@ -108,6 +110,7 @@ export class Toolstack {
 
   /** Take back all that a domain held. Only after its fence. */
   async bury(domain: Domain): Promise<void> {
+    for (const { port } of [domain.store, domain.console]) this.kernel.offEvent(port);
     const reader = this.consoles.get(domain.domid);
     if (reader !== undefined) {
       while (reader.poll()) {}
