@@ -105,7 +105,8 @@ export class BlockLab {
     return promise;
   }
 
-  private kernel(hypercalls: DomainHypercalls): DomainKernel {
+  /** The kernel of a domain in this lab. */
+  kernel(hypercalls: DomainHypercalls): DomainKernel {
     return new DomainKernel({
       hypercalls,
       clock: { nowMs: () => this.nowMs },

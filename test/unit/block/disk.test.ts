@@ -158,6 +158,38 @@ test('an abort rejects with the signal’s reason, before, while waiting and in 
   await lab.until(disk.write(0, pattern(512, 2)));
 });
 
+test('a disk that goes ends every call: in flight, waiting for memory, behind another, flushing, and those to come', async (t) => {
+  const lab = new BlockLab();
+  const guest = lab.guest({ bufferBytes: 32 << 10 });
+  const { disk } = guest;
+  lab.ram.isStalled = true;
+  const mine = disk.allocate(28 << 10); // what is left is too little for most of these
+  const calls = [
+    disk.write(0, pattern(4096, 1)),
+    disk.write(0, pattern(4096, 2)),
+    disk.read(8192, new Uint8Array(65_536)),
+    disk.flush(),
+    disk.write(65_536, pattern(4096, 3), { isDurable: true }),
+  ].map((call) =>
+    call.then(
+      () => 'done',
+      (error: unknown) => (error as BlockError).code,
+    ),
+  );
+  await turn(lab, 20);
+  guest.front.driver?.remove();
+  calls.push(
+    disk.read(0, new Uint8Array(512)).then(
+      () => 'done',
+      (error: unknown) => (error as BlockError).code,
+    ),
+  );
+  t.deepEqual(await lab.until(Promise.all(calls)), new Array(6).fill('BLOCK_GONE'));
+  t.is(disk.inFlight + disk.waiting, 0);
+  t.is(disk.allocate(4096), undefined);
+  if (mine !== undefined) t.notThrows(() => disk.release(mine));
+});
+
 test('buffers one after the other are one request on the disk', async (t) => {
   const lab = new BlockLab();
   const { disk } = lab.guest();

@@ -22,6 +22,7 @@ export class BlkfrontDevice implements GuestBlockDevice {
   hasFlush = false;
   hasForceUnitAccess = false;
   hasWriteZeroes = false;
+  isGone = false;
   maxPages = 0;
   onComplete: (cookie: number, status: BlockStatus) => void = () => {};
   onChange: () => void = () => {};
@@ -34,7 +35,6 @@ export class BlkfrontDevice implements GuestBlockDevice {
   /** Commands that no back end has answered yet, oldest first; submitted again before anything new. */
   private replay: BlockCommand[] = [];
   private onDrained: (() => void) | undefined;
-  private isGone = false;
   private isBrokenTold = false;
   /** Commands in flight that may take long. */
   private readonly slowCookies = new Set<number>();

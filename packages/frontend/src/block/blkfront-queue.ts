@@ -1,7 +1,7 @@
 // One ring of a split disk as its front end drives it: stages requests, publishes batches, judges every response.
 // hot path: bench/src/block
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
-import type { DomId, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import type { DomId, EvtchnPort, GrantRef, Hypercalls } from '@splitring/hypervisor';
 import {
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   BLKIF_OP_DISCARD,
@@ -181,12 +181,14 @@ export class BlkfrontQueue {
     return this.broken === undefined && (ahead > 1 ? this.ring.armAt(ahead) : this.ring.finalCheck());
   }
 
-  /** Close the port, end the grants and give the pages back. The shadow stays, for replay. Idempotent. */
-  release(): void {
+  /**
+   * Close the port, end the grants and give the pages back. The shadow stays, for replay. Once only.
+   * @returns the grants that the peer still holds, to be ended later
+   */
+  release(): readonly GrantRef[] {
     this.broken ??= new ProtocolError('BLKFRONT_CLOSED', `Cannot use ${this.ring.name}: it is closed`);
     this.hypercalls.closePort(this.port);
-    this.indirect?.release();
-    this.ringPages.release();
+    return [...(this.indirect?.release() ?? []), ...this.ringPages.release()];
   }
 
   /** Have a grant for every page of `command` in `refs`, or none at all. */

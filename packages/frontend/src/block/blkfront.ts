@@ -16,6 +16,7 @@ import {
   vbdName,
 } from '@splitring/hypervisor/io';
 import { type ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
+import { deferredGrants } from '../deferred-grants.ts';
 import { BlkfrontDevice } from './blkfront-device.ts';
 import {
   DISK_KEYS,
@@ -117,7 +118,7 @@ class Blkfront implements FrontendHooks {
     this.blockDevice.detach();
     for (const queue of this.queues) {
       this.kernel.offEvent(queue.port);
-      queue.release();
+      deferredGrants(this.kernel).add(queue.release());
     }
     this.queues = [];
     this.grants?.endAll();
@@ -126,10 +127,13 @@ class Blkfront implements FrontendHooks {
   remove(): void {
     this.disconnect();
     this.blockDevice.abandon();
-    if (this.disk === undefined) return;
-    // What is in flight gets its outcome now; the machine stays for calls that still come, and refuses them.
-    this.disk.machine.poll();
-    this.options.onGone?.(this.disk);
+    const { disk } = this;
+    if (disk !== undefined) {
+      disk.machine.poll(); // what waited gets its outcome now; calls that still come are refused at once
+      this.kernel.remove(disk.machine);
+    }
+    this.closeMemory();
+    if (disk !== undefined) this.options.onGone?.(disk);
   }
 
   /** Allocate everything for a connection within the back end's limits. @returns the keys that tell it */
@@ -190,6 +194,14 @@ class Blkfront implements FrontendHooks {
     }
     this.grants ??= new DataGrants(hypercalls, this.device.otherEndId, this.pool.run);
     return this.grants;
+  }
+
+  /** Give the pages for data back, unless the program still holds buffers in them. */
+  private closeMemory(): void {
+    const { pool } = this;
+    if (pool === undefined || !pool.retire()) return;
+    deferredGrants(this.kernel).add(this.grants?.stuckRefs ?? []);
+    this.kernel.hypercalls.freeFrames(pool.run);
   }
 
   private readDisk(then: (features: DiskFeatures) => void): void {

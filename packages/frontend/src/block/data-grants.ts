@@ -67,6 +67,11 @@ export class DataGrants {
     }
   }
 
+  /** The grants that `endAll` left. */
+  get stuckRefs(): readonly GrantRef[] {
+    return Array.from(this.refs).filter((ref) => ref !== 0) as GrantRef[]; // stored from grantAccess
+  }
+
   private grant(frame: FrameNumber): number {
     try {
       // Writable whatever the request says: a persistent grant serves reads and writes alike.
@@ -110,9 +115,13 @@ export class GrantedRun {
     }
   }
 
-  /** End the grants and give the pages back; the hypervisor keeps those that the peer still maps in quarantine. */
-  release(): void {
-    for (const ref of this.refs) this.hypercalls.endAccess(ref);
+  /**
+   * End the grants and give the pages back; the hypervisor keeps those that the peer still maps in quarantine.
+   * @returns the grants of these, to be ended later
+   */
+  release(): readonly GrantRef[] {
+    const held = this.refs.filter((ref) => !this.hypercalls.endAccess(ref));
     this.hypercalls.freeFrames(this.run);
+    return held;
   }
 }

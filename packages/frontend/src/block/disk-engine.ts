@@ -93,6 +93,7 @@ export class DiskEngine implements Stepped {
   poll(): boolean {
     let hasWorked = this.device.poll();
     if (this.waiting.head !== undefined || this.flushes.head !== undefined) {
+      if (this.device.isGone) this.refuseWaiting();
       this.issueWaiting();
       this.issueFlushes();
     }
@@ -117,6 +118,21 @@ export class DiskEngine implements Stepped {
 
   needsEventLoop(): boolean {
     return this.device.needsEventLoop?.() ?? false;
+  }
+
+  /** The device is gone: what waits for it, for memory or for others would wait for ever. */
+  private refuseWaiting(): void {
+    for (const list of [this.waiting, this.flushes]) {
+      for (let operation = list.head; operation !== undefined; ) {
+        const next: DiskOperation | undefined = operation.next;
+        operation.status = BLOCK_STATUS.aborted;
+        if (operation.outstanding === 0) {
+          list.remove(operation);
+          this.end(operation);
+        }
+        operation = next;
+      }
+    }
   }
 
   private issueWaiting(): void {

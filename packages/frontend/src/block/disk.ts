@@ -112,7 +112,7 @@ export class Disk {
 
   /** Bytes that `allocate` and copied requests share and that are free now. */
   get freeBufferBytes(): number {
-    return this.options.pool.freePages * PAGE_SIZE;
+    return Math.max(0, this.options.pool.freePages) * PAGE_SIZE;
   }
 
   /**
@@ -237,7 +237,8 @@ export class Disk {
 
   private refuse(operation: DiskOperation): boolean {
     const { device } = this.options;
-    if (operation.isWriting && device.isReadOnly) operation.status = BLOCK_STATUS.readOnly;
+    if (device.isGone) operation.status = BLOCK_STATUS.aborted;
+    else if (operation.isWriting && device.isReadOnly) operation.status = BLOCK_STATUS.readOnly;
     else if (operation.startSector > device.capacitySectors - operation.sectors) {
       operation.status = BLOCK_STATUS.outOfRange;
     } else if (operation.op === BLOCK_OP.discard && !device.hasDiscard) operation.status = BLOCK_STATUS.unsupported;

@@ -9,6 +9,8 @@ export interface GuestBlockDevice extends BlockDevice {
   readonly hasForceUnitAccess: boolean;
   /** Whether ranges can be zeroed without sending zeros. */
   readonly hasWriteZeroes: boolean;
+  /** Whether it is gone for good: whatever is submitted ends with `aborted`. */
+  readonly isGone: boolean;
   /** Called when size or abilities have changed. */
   onChange: () => void;
 }

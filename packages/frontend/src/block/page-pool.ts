@@ -66,6 +66,13 @@ export class PagePool {
     }
   }
 
+  /** Hand out no page any more. @returns whether every page is free, so that the memory can be given back */
+  retire(): boolean {
+    const isUnused = this.freePages === this.run.frames;
+    this.freePages = Number.NEGATIVE_INFINITY; // whatever comes back, there is never enough
+    return isUnused;
+  }
+
   /** Tell the byte offset of `bytes` in the pool's memory, or -1 if it lies elsewhere. */
   offsetOf(bytes: Uint8Array): number {
     const memory = this.run.bytes;
