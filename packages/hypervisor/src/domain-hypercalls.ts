@@ -290,6 +290,7 @@ export class DomainHypercalls implements Hypercalls {
   }
 
   pollEvents(dispatch: (port: EvtchnPort) => void): number {
+    this.#mapper.finish();
     return this.#events.poll(dispatch);
   }
 

@@ -121,7 +121,10 @@ export interface Hypercalls {
   endAccess(ref: GrantRef): boolean;
   /** Map each grant; outcome in each operation. Never throws for what a peer did. */
   mapGrants(ops: readonly MapOp[]): void;
-  /** Unmap each handle; outcome in each operation. */
+  /**
+   * Unmap each handle; outcome in each operation. `general_error` for a device part means that the device has not
+   * confirmed yet: the grant stays pinned until it has, and the rest then happens by itself. Not to be asked again.
+   */
   unmapGrants(ops: readonly UnmapOp[]): void;
   /** Copy between grants and own frames; outcome in each operation. */
   copyGrants(ops: readonly CopyOp[]): void;

@@ -94,4 +94,9 @@ export class DeviceHolds {
   flush(): boolean {
     return this.#io.flush();
   }
+
+  /** Whether they are by now; never blocks. */
+  isFlushed(): boolean {
+    return this.#io.isFlushed();
+  }
 }

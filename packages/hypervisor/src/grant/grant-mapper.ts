@@ -53,6 +53,8 @@ export class GrantMapper {
   /** Out of mapOne. */
   private handle: GrantHandle = NO_HANDLE;
   private frame = -1;
+  /** Unmaps that wait for a device to forget: what was asked for. */
+  private unfinished: { readonly handle: GrantHandle; readonly flags: number }[] = [];
 
   /** Map with `parts`. */
   constructor(parts: MappingParts) {
@@ -71,7 +73,10 @@ export class GrantMapper {
     }
   }
 
-  /** Unmap each handle; every element gets its own status. Devices lose them all behind one invalidation. */
+  /**
+   * Unmap each handle; every element gets its own status. Devices lose them all behind one invalidation; while it is not
+   * confirmed the status is general_error, the grant stays pinned, and `finish` completes the rest.
+   */
   unmap(ops: readonly UnmapOp[]): void {
     let isLowered = false;
     for (let i = 0; i < ops.length; i++) {
@@ -83,6 +88,19 @@ export class GrantMapper {
       const op = ops[i] as UnmapOp; // below length
       op.status = this.unmapOne(op.handle, op.flags, isConfirmed);
     }
+  }
+
+  /**
+   * Complete unmaps that no device had confirmed, once it has: their callers need not ask again. Never blocks.
+   * @returns whether any is still under way
+   */
+  finish(): boolean {
+    if (this.unfinished.length === 0) return false;
+    if (!this.parts.devices.isFlushed()) return true;
+    // A handle that its caller has unmapped meanwhile is not found: it has a generation.
+    for (const { handle, flags } of this.unfinished) this.unmapOne(handle, flags, true);
+    this.unfinished = [];
+    return false;
   }
 
   /** The memory of a host mapping, or of `frames` frames from there. @throws RangeError if it is not mapped so */
@@ -144,7 +162,10 @@ export class GrantMapper {
     const state = this.words[at + MAPTRACK_STATE] ?? 0;
     const parts = flags & state & MAP_PARTS;
     if (parts === 0) return GNTST.bad_handle;
-    if ((parts & GNTMAP_device_map) !== 0 && !isConfirmed) return GNTST.general_error;
+    if ((parts & GNTMAP_device_map) !== 0 && !isConfirmed) {
+      this.unfinished.push({ handle, flags });
+      return GNTST.general_error;
+    }
     const grants = this.parts.held.of(this.words[at + MAPTRACK_GRANTER] ?? 0);
     const gone = parts | (state & GNTMAP_readonly);
     const left = state & MAP_PARTS & ~parts;

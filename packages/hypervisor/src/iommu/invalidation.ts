@@ -95,7 +95,10 @@ export class IoInvalidator {
   private readonly regions: IommuRegions;
   private readonly local: LocalUnit | undefined;
   private readonly tickets: Int32Array;
+  /** Units with tickets of ours that are not known to be served. */
   private waitingFor = 0;
+  /** Of those, the ones that have been waited for in vain: nobody blocks for them a second time. */
+  private late = 0;
 
   /** @param local the unit of the calling thread, if it steps devices: served in place instead of waited for */
   constructor(buffer: SharedArrayBuffer, local?: LocalUnit) {
@@ -131,22 +134,27 @@ export class IoInvalidator {
   /** Whether all that was posted has been served; never blocks. */
   isServed(): boolean {
     for (let unit = 0; unit < this.regions.units; unit++) {
-      if ((this.waitingFor & (1 << unit)) !== 0 && !this.isUnitServed(unit)) return false;
+      const bit = 1 << unit;
+      if ((this.waitingFor & bit) === 0 || !this.isUnitServed(unit)) continue;
+      this.waitingFor &= ~bit;
+      this.late &= ~bit;
     }
-    this.waitingFor = 0;
-    return true;
+    return this.waitingFor === 0;
   }
 
   /**
    * Wait until all that was posted has been served, or a unit's thread is gone. Blocks the thread: not for event loops.
-   * @returns false after `timeoutMs` for one unit: its device may still reach the pages
+   * @returns false after `timeoutMs`, and at once while a unit is late from a wait before: its device may still reach
+   * the pages
    */
   wait(timeoutMs = INVALIDATION_TIMEOUT_MS): boolean {
     const { words } = this.regions;
     const sliceMs = 10;
     for (let slices = Math.ceil(timeoutMs / sliceMs); !this.isServed(); slices--) {
-      if (slices <= 0) return false;
-      const unit = 31 - Math.clz32(this.waitingFor);
+      const awaited = this.waitingFor & ~this.late;
+      if (slices <= 0) this.late |= awaited;
+      if (slices <= 0 || awaited === 0) return false;
+      const unit = 31 - Math.clz32(awaited);
       const head = this.baseOf(unit) + UNIT.head;
       const seen = Atomics.load(words, head);
       if (!this.isUnitServed(unit)) Atomics.wait(words, head, seen, sliceMs);
