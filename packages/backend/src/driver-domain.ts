@@ -1,9 +1,12 @@
 // Brings a driver domain up: its bridges, its back ends on top of the disks, its shutdown.
 import type { BlockDevice } from '@splitring/device';
-import { type DomainKernel, XenbusBackend } from '@splitring/hypervisor';
+import { type DomainKernel, type Stepped, XenbusBackend } from '@splitring/hypervisor';
 import { createBlockBackend } from './block/blkback.ts';
 import { Bridge } from './net/bridge.ts';
 import { createNetBackend } from './net/netback.ts';
+
+/** Longest wait for front ends when the domain is told to end. */
+const CLOSE_TIMEOUT_MS = 1000;
 
 /** What a driver domain runs with. */
 export interface DriverDomainOptions {
@@ -46,8 +49,22 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
     store.read('control/shutdown', (reply) => {
       if (!reply.ok || reply.value === '') return;
       store.write('control/shutdown', '');
-      backends.close();
-      isClosed = true;
+      const over = () => {
+        isClosed = true;
+        backends.close();
+        kernel.remove(deadline);
+      };
+      const endMs = kernel.clock.nowMs() + CLOSE_TIMEOUT_MS;
+      const deadline: Stepped = {
+        poll: () => {
+          if (isClosed || kernel.clock.nowMs() < endMs) return false;
+          over();
+          return true;
+        },
+        deadlineMs: () => endMs,
+      };
+      kernel.add(deadline, 'control');
+      backends.closeDevices(over);
     });
   });
   const ready = () => store.write('data/ready', '1');

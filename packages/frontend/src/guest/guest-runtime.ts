@@ -9,6 +9,9 @@ import type { Nic } from '../net/nic.ts';
 import type { GuestContext, GuestProgram } from './guest-program.ts';
 import { SleepQueue } from './sleep-queue.ts';
 
+/** Longest wait for back ends when the program has ended. */
+const CLOSE_TIMEOUT_MS = 1000;
+
 /** What a guest runs with. */
 export interface GuestRuntimeOptions {
   /** The domain's kernel. */
@@ -44,7 +47,7 @@ export async function runGuest<Args, Result>(
   try {
     return (await guest.devicesConnected()) ? await program(guest.context<Args>()) : undefined;
   } finally {
-    guest.close();
+    await guest.close();
   }
 }
 
@@ -105,10 +108,18 @@ class GuestRuntime {
     };
   }
 
-  /** Let go of every device. */
-  close(): void {
+  /** Close every device in good order, for as long as its back end plays along; then let go of all. */
+  async close(): Promise<void> {
+    const { kernel } = this.options;
+    const deadline = kernel.clock.nowMs() + CLOSE_TIMEOUT_MS;
+    let isClosed = false;
+    this.bus.closeDevices(() => {
+      isClosed = true;
+    });
+    kernel.requestPoll();
+    while (!isClosed && kernel.clock.nowMs() < deadline) await this.sleeps.sleep(1);
     this.bus.close();
-    this.options.kernel.poll(); // what the drivers' last words staged
+    kernel.poll(); // what the drivers' last words staged
   }
 
   private find<Key, Value>(what: string, code: string, found: ReadonlyMap<Key, Value>, key: Key): Value {

@@ -23,6 +23,8 @@ export interface DetachOptions {
   readonly timeoutMs?: number;
   /** Do not wait at all. */
   readonly isForced?: boolean;
+  /** The guest's domain has ended: it counts as Closed, and only the back end is waited for. */
+  readonly isFrontGone?: boolean;
 }
 
 /** How it ended: both ends closed, or taken away under one that did not. */
@@ -58,6 +60,7 @@ class Detach implements Stepped {
   private readonly own: string;
   private readonly report: StoreCallback<DetachOutcome>;
   private readonly isForced: boolean;
+  private readonly isFrontGone: boolean;
   private readonly deadline: number;
   private link: Link | undefined;
   private endWatches: (() => void)[] = [];
@@ -70,6 +73,7 @@ class Detach implements Stepped {
     this.own = own;
     this.report = then;
     this.isForced = options.isForced === true;
+    this.isFrontGone = options.isFrontGone === true;
     this.deadline = host.clock.nowMs() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
   }
 
@@ -100,7 +104,8 @@ class Detach implements Stepped {
     inTransaction(
       this.host.store,
       (transaction, done) => {
-        this.readLink(transaction, done, ({ back }) => {
+        this.readLink(transaction, done, ({ back, front }) => {
+          if (this.isFrontGone) transaction.write(below(front, 'state'), String(XenbusState.Closed), () => {});
           const state = below(back, 'state');
           transaction.read(state, (reply) => {
             isServed = reply.ok;

@@ -55,6 +55,8 @@ export class Host implements AsyncDisposable {
     driver: new Int32Array(new SharedArrayBuffer(4)),
     guest: new Int32Array(new SharedArrayBuffer(4)),
   };
+  /** Domains whose thread has ended and that are not buried yet. */
+  readonly #ended = new Set<DomId>();
   #running = 0;
   #failure: unknown;
   #nextDevice = 0;
@@ -210,8 +212,10 @@ export class Host implements AsyncDisposable {
       control.close();
       this.#countRunning(-1);
       // Nothing of the domain runs any more: its back ends let go, then all it held is taken back.
-      await Promise.all(devices.map((device) => this.#toolstack.detach(device)));
+      this.#ended.add(domid);
+      await Promise.all(devices.map((device) => this.#toolstack.detach(device, this.#ended.has(device.back))));
       await this.#toolstack.bury(domain);
+      this.#ended.delete(domid);
       return outcomeOf(exit);
     });
     return new RunningGuest({

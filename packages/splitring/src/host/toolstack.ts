@@ -27,6 +27,9 @@ export interface DeviceRequest {
   readonly backKeys: Readonly<Record<string, string>>;
 }
 
+/** Longest wait for a back end to let go of a guest that has ended. */
+const DETACH_TIMEOUT_MS = 2000;
+
 /** Domain 0. */
 export class Toolstack {
   /** The machine. */
@@ -82,9 +85,10 @@ export class Toolstack {
     return this.done('attach the device', (then) => attachDevice(this.store, request, then));
   }
 
-  /** Take a device away at once; the back end sees it go and releases what it held. */
-  detach(request: DeviceRequest): Promise<void> {
-    return this.done('detach the device', (then) => detachDevice(this.kernel, request, { isForced: true }, then));
+  /** Take away a device of a guest that has ended: its back end is asked to let go, and given up at the deadline. */
+  detach(request: DeviceRequest, isBackGone: boolean): Promise<void> {
+    const options = { isFrontGone: true, isForced: isBackGone, timeoutMs: DETACH_TIMEOUT_MS };
+    return this.done('detach the device', (then) => detachDevice(this.kernel, request, options, then));
   }
 
   /** Ask a domain to end. */

@@ -352,3 +352,14 @@ test('a type without a class is left alone', (t) => {
   t.is(cluster.rig.value('/local/domain/2/device/vkbd/0/state'), '1');
   t.is(cluster.backs.length + cluster.fronts.length, 0);
 });
+
+test('detachDevice of a guest that has ended waits for its back end only', (t) => {
+  const cluster = connected({ isSlowToDrain: true });
+  const { rig } = cluster;
+  rig.domains.delete(2); // its thread is gone; nobody has cleaned up yet
+  const reply = rig.ask<string>((then) => detachDevice(rig.toolstack, cluster.spec(), { isFrontGone: true }, then));
+  t.deepEqual(reply, { ok: true, value: 'closed' });
+  t.is(cluster.states(), '-/-');
+  t.is(cluster.backs[0]?.connections.held, 0);
+  t.true(cluster.backs[0]?.isRemoved);
+});
