@@ -1,6 +1,6 @@
 // The back end's half of a Xen request/response ring: consumes requests, produces responses.
 // hot path: bench cases pipelined-112 and rtt
-import { ProtocolError } from './error.ts';
+import { ProtocolError, RingError } from './error.ts';
 import { checkIndex, type RingOptions } from './front-ring.ts';
 import {
   checkRegion,
@@ -13,6 +13,15 @@ import {
   RSP_PROD,
 } from './ring-layout.ts';
 import { RingSlots } from './ring-slots.ts';
+
+/** How to attach a back end. */
+export interface BackRingOptions extends RingOptions {
+  /**
+   * Bytes of a request that `takeRequest` copies out, a multiple of 8 up to the slot's (the default): enough for the usual
+   * request. `takeRest` copies what a longer one has more; lines that nobody needs stay in the front end's cache.
+   */
+  readonly requestBytes?: number;
+}
 
 /**
  * The back end of a request/response ring. It never initialises the ring; it attaches to what the front end granted.
@@ -34,8 +43,12 @@ export class BackRing {
   readonly name: string;
   /** The shared region: write staged responses here, at the offset that `stageResponse` returned. */
   readonly view: DataView;
-  /** The request taken last, in private memory. */
+  /** The shared region in words, for callers that write whole words. */
+  readonly words: Int32Array;
+  /** The request taken last, in private memory; past `requestBytes` there may be something old. */
   readonly request: DataView;
+  /** The same in words. */
+  readonly requestWords: Int32Array;
   /** Why this ring is no longer used; set once, when the front end's index was impossible. */
   broken: ProtocolError | undefined;
   private readonly indexes: Int32Array;
@@ -50,16 +63,19 @@ export class BackRing {
    *
    * Attach at the shared `rspProd` only where requests are answered strictly in order, are safe to execute twice, and the
    * former end left in order: one that was killed may have written half a response over a request.
-   * Shared words: none. @throws RingError for a region or an index that cannot be used.
+   * Shared words: none. @throws RingError for a region, an index or a request size that cannot be used.
    */
-  constructor(region: Uint8Array, slotBytes: number, options: RingOptions = {}) {
+  constructor(region: Uint8Array, slotBytes: number, options: BackRingOptions = {}) {
     this.slots = checkRegion(region, slotBytes);
     this.slotBytes = slotBytes;
     this.name = options.name ?? 'ring';
     const at = checkIndex(options.at ?? 0);
-    this.ringSlots = new RingSlots(region, slotBytes, this.slots, slotBytes);
+    const copyBytes = checkRequest(options.requestBytes, slotBytes);
+    this.ringSlots = new RingSlots(region, slotBytes, this.slots, copyBytes, slotBytes);
     this.view = this.ringSlots.view;
+    this.words = this.ringSlots.words;
     this.request = this.ringSlots.scratch;
+    this.requestWords = this.ringSlots.scratchWords;
     this.broken = undefined;
     this.indexes = new Int32Array(region.buffer, region.byteOffset, INDEX_WORDS);
     this.rspProdPvt = at;
@@ -102,6 +118,16 @@ export class BackRing {
     this.ringSlots.copyOut(index);
     this.reqCons = (index + 1) | 0;
     return true;
+  }
+
+  /**
+   * Copy what the request taken last has beyond `requestBytes`, up to byte `endBytes` of its slot: a multiple of 4, at most
+   * `slotBytes`. Before anything is staged, and at most once: each byte is read once.
+   *
+   * Shared words: reads the slot [FRONT].
+   */
+  takeRest(endBytes: number): void {
+    this.ringSlots.copyRest((this.reqCons - 1) | 0, endBytes);
   }
 
   /**
@@ -196,4 +222,14 @@ export class BackRing {
     );
     return -1;
   }
+}
+
+function checkRequest(requestBytes: number | undefined, slotBytes: number): number {
+  if (requestBytes === undefined) return slotBytes;
+  const isWhole = Number.isInteger(requestBytes) && requestBytes % 8 === 0 && slotBytes % 4 === 0;
+  if (isWhole && requestBytes >= 8 && requestBytes <= slotBytes) return requestBytes;
+  throw new RingError('RING_SLOT_BYTES', `Cannot take requests of ${requestBytes} bytes: slots have ${slotBytes}`, {
+    requestBytes,
+    slotBytes,
+  });
 }

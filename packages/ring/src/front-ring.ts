@@ -48,8 +48,12 @@ export class FrontRing {
   readonly name: string;
   /** The shared region: write staged requests here, at the offset that `stageRequest` returned. */
   readonly view: DataView;
+  /** The shared region in words, for callers that write whole words. */
+  readonly words: Int32Array;
   /** The response taken last, in private memory. */
   readonly response: DataView;
+  /** The same in words. */
+  readonly responseWords: Int32Array;
   /** Why this ring is no longer used; set once, when the back end's index was impossible. */
   broken: ProtocolError | undefined;
   private readonly indexes: Int32Array;
@@ -71,7 +75,9 @@ export class FrontRing {
     const at = checkIndex(options.at ?? 0);
     this.ringSlots = new RingSlots(region, slotBytes, this.slots, checkResponse(options.responseBytes, slotBytes));
     this.view = this.ringSlots.view;
+    this.words = this.ringSlots.words;
     this.response = this.ringSlots.scratch;
+    this.responseWords = this.ringSlots.scratchWords;
     this.broken = undefined;
     this.indexes = new Int32Array(region.buffer, region.byteOffset, INDEX_WORDS);
     this.reqProdPvt = at;

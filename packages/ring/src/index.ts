@@ -1,4 +1,4 @@
-export { BackRing } from './back-ring.ts';
+export { BackRing, type BackRingOptions } from './back-ring.ts';
 export {
   ByteRingConsumer,
   type ByteRingLayout,

@@ -16,12 +16,14 @@ const OWN_FROM_BYTES = 64;
 export class RingSlots {
   /** The whole region, little-endian access by the caller; slot offsets count from its start. */
   readonly view: DataView;
-  /** Private copy of the slot taken last, as long as what is copied out. */
+  /** Private copy of the slot taken last. */
   readonly scratch: DataView;
+  /** The same in words. */
+  readonly scratchWords: Int32Array;
+  /** The whole region in words, for callers that write whole words. */
+  readonly words: Int32Array;
   private readonly shared: BigInt64Array;
   private readonly copied: BigInt64Array;
-  private readonly sharedWords: Int32Array;
-  private readonly copiedWords: Int32Array;
   private readonly sharedBytes: Uint8Array;
   private readonly copiedBytes: Uint8Array;
   private readonly slotBytes: number;
@@ -35,16 +37,16 @@ export class RingSlots {
   private readonly ownLast: number;
 
   /** Build the views once. `slots` is a power of two that fits the region; `copyBytes` of a slot are copied out. */
-  constructor(region: Uint8Array, slotBytes: number, slots: number, copyBytes: number) {
+  constructor(region: Uint8Array, slotBytes: number, slots: number, copyBytes: number, scratchBytes = copyBytes) {
     const { buffer, byteOffset, byteLength } = region;
-    const scratch = new ArrayBuffer((copyBytes + 7) & ~7);
+    const scratch = new ArrayBuffer((scratchBytes + 7) & ~7);
     const hasLanes = byteOffset % 8 === 0 && slotBytes % 8 === 0 && prefersLanes();
     this.view = new DataView(buffer, byteOffset, byteLength);
-    this.scratch = new DataView(scratch, 0, copyBytes);
+    this.scratch = new DataView(scratch, 0, scratchBytes);
     this.shared = new BigInt64Array(buffer, hasLanes ? byteOffset : 0, hasLanes ? byteLength >> 3 : 0);
     this.copied = new BigInt64Array(scratch);
-    this.sharedWords = new Int32Array(buffer, byteOffset, byteLength >> 2);
-    this.copiedWords = new Int32Array(scratch);
+    this.words = new Int32Array(buffer, byteOffset, byteLength >> 2);
+    this.scratchWords = new Int32Array(scratch);
     this.sharedBytes = new Uint8Array(buffer, byteOffset, byteLength);
     this.copiedBytes = new Uint8Array(scratch);
     this.slotBytes = slotBytes;
@@ -62,7 +64,7 @@ export class RingSlots {
     return (RING_HEADER_BYTES + Math.imul(index & this.mask, this.slotBytes)) | 0;
   }
 
-  /** Copy the slot of `index` to `scratch`, each byte once. */
+  /** Copy the slot of `index` to `scratch`, `copyBytes` of it, each byte once. */
   copyOut(index: number): void {
     const lanes = this.copyLanes;
     if (lanes === 0) this.copyOutWords(index);
@@ -70,6 +72,12 @@ export class RingSlots {
       const from = HEADER_LANES + Math.imul(index & this.mask, this.slotLanes);
       copyLanes(this.shared, from, this.copied, 0, lanes);
     }
+  }
+
+  /** Copy what follows the `copyBytes` of the slot of `index`, up to byte `endBytes`, each byte once; both in whole words. */
+  copyRest(index: number, endBytes: number): void {
+    const from = this.copyBytes >> 2;
+    copyWords(this.words, (this.offset(index) >> 2) + from, this.scratchWords, from, (endBytes >> 2) - from);
   }
 
   /**
@@ -81,15 +89,15 @@ export class RingSlots {
   own(index: number): void {
     if (this.ownFirst === 0) return;
     const at = this.offset(index) >> 2;
-    this.sharedWords[at + this.ownFirst] = 0;
-    this.sharedWords[at + this.ownLast] = 0;
+    this.words[at + this.ownFirst] = 0;
+    this.words[at + this.ownLast] = 0;
   }
 
   /** As `copyOut`, where lanes cannot be used: slots of any size and alignment. */
   private copyOutWords(index: number): void {
     const from = this.offset(index);
     if (this.slotBytes % 4 === 0) {
-      copyWords(this.sharedWords, from >> 2, this.copiedWords, 0, (this.copyBytes + 3) >> 2);
+      copyWords(this.words, from >> 2, this.scratchWords, 0, (this.copyBytes + 3) >> 2);
     } else {
       for (let i = 0; i < this.copyBytes; i += 1) this.copiedBytes[i] = this.sharedBytes[from + i] as number; // in range
     }

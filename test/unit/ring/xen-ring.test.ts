@@ -91,3 +91,31 @@ test('FrontRing refuses unusable regions, slots and indices with a code', (t) =>
   ];
   for (const [code, attach] of cases) t.is(t.throws(attach, { instanceOf: RingError })?.code, code);
 });
+
+test('BackRing.takeRequest copies requestBytes, takeRest what a longer request has, each byte once', (t) => {
+  const region = new Uint8Array(new SharedArrayBuffer(4096));
+  initRing(region);
+  const front = new FrontRing(region, SLOT_BYTES);
+  const back = new BackRing(region, SLOT_BYTES, { requestBytes: 32 });
+  const slot = front.stageRequest();
+  for (let word = 0; word < 28; word += 1) front.words[(slot >> 2) + word] = 1000 + word;
+  front.pushRequests();
+  t.is(back.availableRequests(), 1);
+  t.true(back.takeRequest());
+  t.deepEqual([...back.requestWords.subarray(6, 10)], [1006, 1007, 0, 0]);
+  front.words[(slot >> 2) + 7] = -1; // a front end that changes its mind
+  back.takeRest(48);
+  t.deepEqual([...back.requestWords.subarray(6, 14)], [1006, 1007, 1008, 1009, 1010, 1011, 0, 0]);
+  t.is(back.request.getUint32(44, true), 1011);
+});
+
+for (const requestBytes of [0, 4, 12, 120, 8.5]) {
+  test(`BackRing refuses requests of ${requestBytes} bytes`, (t) => {
+    const region = new Uint8Array(new SharedArrayBuffer(4096));
+    initRing(region);
+    t.throws(() => new BackRing(region, SLOT_BYTES, { requestBytes }), {
+      instanceOf: RingError,
+      code: 'RING_SLOT_BYTES',
+    });
+  });
+}

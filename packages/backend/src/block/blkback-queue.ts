@@ -1,7 +1,7 @@
 // One ring of a guest's disk, from the back end's side: copy → parse → validate → execute → finish.
 // hot path: bench/src/block
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
-import type { DomId, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import type { EvtchnPort, Hypercalls } from '@splitring/hypervisor';
 import {
   BLKIF_RSP_EINVAL,
   BLKIF_RSP_EOPNOTSUPP,
@@ -14,9 +14,10 @@ import {
 } from '@splitring/hypervisor/io';
 import { BackRing } from 'sharedarraybuffer-ring';
 import { type BlkbackCounters, newCounters } from './blkback-counters.ts';
-import { BlkifParser, type OfferedFeatures } from './blkif-parser.ts';
+import type { BlkbackQueueOptions } from './blkback-queue-options.ts';
+import { BlkifParser, USUAL_REQUEST_BYTES } from './blkif-parser.ts';
 import { CommandBuilder, newCommand } from './command-builder.ts';
-import type { CommandOwner, CommandSink } from './command-sink.ts';
+import type { CommandSink } from './command-sink.ts';
 import type { DiskSlice } from './disk-slice.ts';
 import { PeerGrants } from './peer-grants.ts';
 import { PieceCutter } from './piece-cutter.ts';
@@ -24,37 +25,16 @@ import type { RateLimit } from './rate-limit.ts';
 import { RequestTable } from './request-table.ts';
 import { visibleStatus, wireStatus } from './wire-status.ts';
 
-/** How one queue is made; ring and port are mapped and bound already. */
-export interface BlkbackQueueOptions {
-  readonly hypercalls: Hypercalls;
-  readonly dom: DomId;
-  readonly name: string;
-  readonly ring: Uint8Array;
-  readonly port: EvtchnPort;
-  readonly slice: DiskSlice;
-  readonly sink: CommandSink;
-  readonly offered: OfferedFeatures;
-  readonly isPersistent: boolean;
-  readonly maxPersistent: number;
-  /** Whether the guest knows our finer error statuses. */
-  readonly hasErrorDetail: boolean;
-  /** Largest device command that neighbouring requests are merged into, in pages. */
-  readonly mergePages: number;
-  /** Rate limit of the disk, shared by its queues. */
-  readonly limit: RateLimit | undefined;
-  /** Share of the disk while several rings have work, relative to the others; 1 is ordinary. */
-  readonly weight: number;
-}
-
-/** Where a response's words lie; `operation`, a byte of padding and `status` share one. */
-const { id: ID, operation: OPERATION } = blkifResponse.offsets;
+/** Words of a response; `operation`, a byte of padding and `status` share one. */
+const ID = blkifResponse.offsets.id >> 2;
+const OPERATION = blkifResponse.offsets.operation >> 2;
 /** Cost of a request besides its pages, in pages: what a request costs however small it is. */
 const REQUEST_COST = 2;
 /** Most answers that are held back for one publication. */
 const MAX_PUBLISH_BATCH = 8;
 
 /** The ring's end, its requests, and the command that neighbours are being merged into. */
-export class BlkbackQueue implements CommandOwner {
+export class BlkbackQueue {
   readonly port: EvtchnPort;
   readonly counters: BlkbackCounters;
   /** Set when the guest sent rubbish: whoever schedules slows it down, and clears this. */
@@ -63,6 +43,10 @@ export class BlkbackQueue implements CommandOwner {
   pausedUntilMs: number;
   /** Rounds since it last had work; kept by whoever schedules. */
   idleRounds: number;
+  /** Requests that waited at the start of the round; kept by whoever schedules. */
+  waiting: number;
+  /** What device cookies of this queue carry above the slot; set by whoever schedules. */
+  cookieBase: number;
   /** Credit left in the present round, in cost units; below zero is debt. */
   deficit: number;
   /** No more requests are taken: the connection ends when the last one in flight is done. */
@@ -80,6 +64,7 @@ export class BlkbackQueue implements CommandOwner {
   private readonly frames: Int32Array;
   private readonly hasErrorDetail: boolean;
   private readonly builder: CommandBuilder;
+  private readonly flush: BlockCommand = { ...newCommand(), op: BLOCK_OP.flush };
   /** Request that came whole but leaves in pieces, not all of which are submitted; −1 if there is none. */
   private cutSlot: number;
   /** Barrier that holds back all that follows; −1 if there is none. */
@@ -88,6 +73,9 @@ export class BlkbackQueue implements CommandOwner {
   private staged: number;
   /** Device commands that this turn may still begin. */
   private room: number;
+  /** Size of the disk, and the bits that aligned sectors leave clear; looked at once per turn. */
+  private capacity: number;
+  private readonly blockMask: number;
 
   constructor(options: BlkbackQueueOptions) {
     const { hypercalls, dom, offered, slice } = options;
@@ -97,9 +85,9 @@ export class BlkbackQueue implements CommandOwner {
     this.limit = options.limit;
     this.weight = options.weight;
     this.sink = options.sink;
-    this.ring = new BackRing(options.ring, BLKIF_SLOT_BYTES, { name: options.name });
+    this.ring = new BackRing(options.ring, BLKIF_SLOT_BYTES, { name: options.name, requestBytes: USUAL_REQUEST_BYTES });
     this.grants = new PeerGrants(hypercalls, dom, options.isPersistent, options.maxPersistent);
-    this.parser = new BlkifParser(offered, (ref) => this.grants.segmentPage(ref));
+    this.parser = new BlkifParser(this.ring, offered, (ref) => this.grants.segmentPage(ref));
     this.requests = new RequestTable(this.ring.slots);
     this.cutter = new PieceCutter(slice.device);
     this.frames = new Int32Array(this.parser.refs.length);
@@ -108,6 +96,8 @@ export class BlkbackQueue implements CommandOwner {
     this.hasMisbehaved = false;
     this.pausedUntilMs = 0;
     this.idleRounds = 0;
+    this.waiting = 0;
+    this.cookieBase = 0;
     this.deficit = 0;
     this.isClosing = false;
     this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));
@@ -116,6 +106,8 @@ export class BlkbackQueue implements CommandOwner {
     this.barrierPhase = 'drain';
     this.staged = 0;
     this.room = 0;
+    this.capacity = 0;
+    this.blockMask = slice.blockSectors - 1; // a power of two
   }
 
   /** Why the guest cannot be believed any more. */
@@ -149,6 +141,7 @@ export class BlkbackQueue implements CommandOwner {
     let hasWorked = this.cutSlot >= 0 && this.submitPieces();
     if (this.barrierSlot >= 0 && this.cutSlot < 0) hasWorked = this.moveBarrier() || hasWorked;
     this.room = this.sink.freeCommands;
+    this.capacity = this.slice.capacitySectors;
     while (this.cutSlot < 0 && this.barrierSlot < 0 && this.mayTake) {
       if (!this.ring.takeRequest()) break;
       this.handle();
@@ -158,9 +151,12 @@ export class BlkbackQueue implements CommandOwner {
     return hasWorked;
   }
 
+  /** A device command that was submitted for `slot` is complete. Submits nothing. */
   completed(slot: number, status: BlockStatus): void {
+    const { requests } = this;
+    if (requests.outstanding[slot] === 0) return; // a device may answer late what a reset has taken back
     for (let at = slot; at >= 0; ) {
-      const next = this.requests.next[at] as number; // a slot in use
+      const next = requests.next[at] as number; // a slot in use
       this.finishCommand(at, status);
       at = next;
     }
@@ -213,7 +209,7 @@ export class BlkbackQueue implements CommandOwner {
 
   private handle(): void {
     const { parser } = this;
-    let status = parser.parse(this.ring.request);
+    let status = parser.parse();
     const slot = this.requests.add(parser.idLow, parser.idHigh, parser.wireOp);
     if (status === BLKIF_RSP_OKAY) status = this.validate();
     if (status === BLKIF_RSP_OKAY) status = this.map(slot);
@@ -236,29 +232,25 @@ export class BlkbackQueue implements CommandOwner {
 
   /** Range, rights and alignment. After this nothing about the request is checked again. */
   private validate(): number {
-    const { parser, slice } = this;
+    const { parser, capacity } = this;
     if (parser.op === BLOCK_OP.flush) return BLKIF_RSP_OKAY;
     const { startSector, sectors } = parser;
-    if (parser.op !== BLOCK_OP.read && slice.isReadOnly) return BLKIF_RSP_EROFS;
+    if (parser.op !== BLOCK_OP.read && this.slice.isReadOnly) return BLKIF_RSP_EROFS;
     // Written so that NaN, which stands for 2^53 and above, fails; no sum of two of the guest's numbers.
-    if (!(sectors <= slice.capacitySectors && startSector <= slice.capacitySectors - sectors)) return BLKIF_RSP_EINVAL;
-    if (startSector % slice.blockSectors !== 0 || sectors % slice.blockSectors !== 0) return BLKIF_RSP_EINVAL;
+    if (!(sectors <= capacity && startSector <= capacity - sectors)) return BLKIF_RSP_EINVAL;
+    if (((startSector | sectors) & this.blockMask) !== 0) return BLKIF_RSP_EINVAL;
     return BLKIF_RSP_OKAY;
   }
 
   private map(slot: number): number {
     const { parser } = this;
     if (parser.count === 0) return BLKIF_RSP_OKAY;
-    if (parser.count === 1) {
-      // The common case, without a call that can do more.
-      const frame = this.grants.isPersistent ? this.grants.lookup(parser.refs[0] as number) : -1;
-      this.frames[0] = frame;
-      if (frame >= 0) return BLKIF_RSP_OKAY;
-    }
+    if (this.grants.isPersistent && this.grants.lookupAll(parser.refs, this.frames, parser.count))
+      return BLKIF_RSP_OKAY;
     const handles = this.grants.resolve(parser.refs, this.frames, parser.count, parser.op === BLOCK_OP.read);
     this.grants.segmentPagesDone();
     if (handles === false) return BLKIF_RSP_ERROR;
-    this.requests.transient[slot] = handles;
+    if (handles !== undefined) this.requests.transient.set(slot, handles);
     return BLKIF_RSP_OKAY;
   }
 
@@ -290,7 +282,8 @@ export class BlkbackQueue implements CommandOwner {
     const { builder } = this;
     if (builder.isEmpty) return;
     // There is room: it was set aside when the command was begun.
-    this.sink.submit(builder.command, this, builder.firstSlot);
+    builder.command.cookie = this.cookieBase + builder.firstSlot;
+    this.sink.submit(builder.command);
     this.counters.commands += 1;
     builder.clear();
   }
@@ -322,7 +315,9 @@ export class BlkbackQueue implements CommandOwner {
     const slot = this.cutSlot;
     let hasWorked = false;
     while (this.cutter.hasNext) {
-      if (!this.sink.submit(this.cutter.next(), this, slot)) {
+      const command = this.cutter.next();
+      command.cookie = this.cookieBase + slot;
+      if (!this.sink.submit(command)) {
         this.cutter.putBack();
         return hasWorked;
       }
@@ -342,7 +337,8 @@ export class BlkbackQueue implements CommandOwner {
       if (this.requests.count > 1 || this.sink.freeCommands === 0) return false;
       this.requests.outstanding[slot] = 2; // the flush, and ours until the write is out
       this.barrierPhase = 'flush';
-      this.sink.submit(FLUSH, this, slot);
+      this.flush.cookie = this.cookieBase + slot;
+      this.sink.submit(this.flush);
       return true;
     }
     if (this.barrierPhase === 'flush' && this.requests.outstanding[slot] === 1) {
@@ -373,20 +369,24 @@ export class BlkbackQueue implements CommandOwner {
 
   private answer(slot: number): void {
     const { requests, ring } = this;
-    const transient = requests.transient[slot];
-    if (transient !== undefined) this.grants.unmap(transient);
+    if (requests.transient.size > 0) this.unmapTransient(slot);
     if (slot === this.barrierSlot) this.barrierSlot = -1;
-    const at = ring.stageResponse(); // there is one for each request taken
-    const { view } = ring;
+    const at = ring.stageResponse() >> 2; // there is one for each request taken
+    const { words } = ring;
     const status = visibleStatus(requests.status[slot] as number, this.hasErrorDetail);
     // Whole words, padding too, so that nothing of ours leaks (XSA-216).
-    view.setUint32(at + ID, requests.idLow[slot] as number, true);
-    view.setUint32(at + ID + 4, requests.idHigh[slot] as number, true);
-    view.setUint32(at + OPERATION, ((requests.wireOp[slot] as number) & 0xff) | (status << 16), true);
-    view.setUint32(at + OPERATION + 4, 0, true);
+    words[at + ID] = requests.idLow[slot] as number;
+    words[at + ID + 1] = requests.idHigh[slot] as number;
+    words[at + OPERATION] = (requests.wireOp[slot] as number) | (status << 16);
+    words[at + OPERATION + 1] = 0;
     requests.remove(slot);
     this.staged += 1;
   }
-}
 
-const FLUSH: BlockCommand = { ...newCommand(), op: BLOCK_OP.flush };
+  private unmapTransient(slot: number): void {
+    const handles = this.requests.transient.get(slot);
+    if (handles === undefined) return;
+    this.requests.transient.delete(slot);
+    this.grants.unmap(handles);
+  }
+}

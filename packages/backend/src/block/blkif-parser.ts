@@ -22,6 +22,7 @@ import {
   blkifSegment,
   SECTORS_PER_PAGE,
 } from '@splitring/hypervisor/io';
+import type { BackRing } from 'sharedarraybuffer-ring';
 
 /** Reads a page of indirect segments: the guest's bytes, or undefined if the reference is refused. */
 export type SegmentPageReader = (ref: number) => Uint8Array | undefined;
@@ -37,15 +38,37 @@ export interface OfferedFeatures {
   readonly maxIndirectSegments: number;
 }
 
-const REQUEST = blkifRequest.get;
 const DISCARD = blkifRequestDiscard.get;
 const INDIRECT = blkifRequestIndirect.get;
-const SEGMENT = blkifSegment.get;
 const SEGMENT_BYTES = blkifSegment.sizeof;
+const SEGMENT_WORDS = SEGMENT_BYTES >> 2;
+const SEGMENTS_AT = blkifRequest.offsets.seg;
+// Words of the head that all requests share: operation and number of segments, id, first sector.
+const HEAD = 0;
+const ID = blkifRequest.offsets.id >> 2;
+const SECTOR = blkifRequest.offsets.sectorNumber >> 2;
+const TWO_32 = 2 ** 32;
+/** High halves from here on make numbers that are no safe integers. */
+const HIGH_LIMIT = 2 ** 21;
+/** `firstSect` and `lastSect` of a segment that is a whole page, as they lie in a word. */
+const WHOLE_PAGE = (SECTORS_PER_PAGE - 1) << 8;
+
+/** Bytes of a request with one segment, the usual one: what a ring copies out before anybody asks for more. */
+export const USUAL_REQUEST_BYTES = SEGMENTS_AT + SEGMENT_BYTES;
+
+/** First sector in its page of a segment, given its entry of `spans`. */
+export function spanFirst(span: number): number {
+  return span & 0xff;
+}
+
+/** Sectors of a segment, given its entry of `spans`. */
+export function spanSectors(span: number): number {
+  return (span >>> 8) - (span & 0xff) + 1;
+}
 
 /** Parses requests of one ring into its own fields; nothing of a former request is left in those that count. */
 export class BlkifParser {
-  /** Low and high half of the guest's cookie, to be echoed. */
+  /** Low and high half of the guest's cookie, to be echoed; int32. */
   idLow = 0;
   idHigh = 0;
   /** Operation to be echoed: the inner one of an indirect request. */
@@ -64,81 +87,90 @@ export class BlkifParser {
   hasGaps = false;
   /** Grant reference of each segment. */
   readonly refs: Uint32Array;
-  /** First sector of each segment in its page. */
-  readonly firstSects: Uint8Array;
-  /** Sectors of each segment. */
-  readonly segmentSectors: Uint8Array;
+  /** First and last sector of each segment in its page: see `spanFirst`, `spanSectors`. */
+  readonly spans: Uint16Array;
+  private readonly ring: BackRing;
+  private readonly request: Int32Array;
   private readonly offered: OfferedFeatures;
   private readonly readSegmentPage: SegmentPageReader;
   private readonly indirectBytes: Uint8Array;
-  private readonly indirectView: DataView;
+  private readonly indirectWords: Int32Array;
 
-  constructor(offered: OfferedFeatures, readSegmentPage: SegmentPageReader) {
+  /** Parse what `ring`, which copies USUAL_REQUEST_BYTES at once, takes. */
+  constructor(ring: BackRing, offered: OfferedFeatures, readSegmentPage: SegmentPageReader) {
+    this.ring = ring;
+    this.request = ring.requestWords;
     this.offered = offered;
     this.readSegmentPage = readSegmentPage;
     const max = Math.max(offered.maxIndirectSegments, BLKIF_MAX_SEGMENTS_PER_REQUEST);
     this.refs = new Uint32Array(max);
-    this.firstSects = new Uint8Array(max);
-    this.segmentSectors = new Uint8Array(max);
+    this.spans = new Uint16Array(max);
     this.indirectBytes = new Uint8Array(max * SEGMENT_BYTES);
-    this.indirectView = new DataView(this.indirectBytes.buffer);
+    this.indirectWords = new Int32Array(this.indirectBytes.buffer);
   }
 
   /**
-   * Parse the request in `copy`, private memory that the guest cannot reach.
+   * Parse the request that the ring took last.
    * @returns BLKIF_RSP_OKAY, or the status to answer; `idLow`, `idHigh` and `wireOp` are set either way
    */
-  parse(copy: DataView): number {
-    const operation = REQUEST.operation(copy, 0);
+  parse(): number {
+    const { request } = this;
+    const head = request[HEAD] as number; // the copy holds a whole request head
+    const operation = head & 0xff;
     this.wireOp = operation;
-    this.idLow = blkifRequest.low.id(copy, 0);
-    this.idHigh = blkifRequest.high.id(copy, 0);
+    this.idLow = request[ID] as number; // as above
+    this.idHigh = request[ID + 1] as number; // as above
     this.isForceUnitAccess = false;
     this.isBarrier = false;
+    if (operation <= BLKIF_OP_WRITE) {
+      const count = (head >>> 8) & 0xff;
+      this.op = operation === BLKIF_OP_READ ? BLOCK_OP.read : BLOCK_OP.write;
+      this.startSector = this.sectorNumber();
+      return this.parseDirect(count);
+    }
+    return this.parseOther(operation, (head >>> 8) & 0xff);
+  }
+
+  /** Everything but a plain read or write. */
+  private parseOther(operation: number, count: number): number {
     switch (operation) {
-      case BLKIF_OP_READ:
-        return this.parseDirect(copy, BLOCK_OP.read);
-      case BLKIF_OP_WRITE:
-        return this.parseDirect(copy, BLOCK_OP.write);
       case BLKIF_OP_WRITE_FUA:
         if (!this.offered.hasForceUnitAccess) return BLKIF_RSP_EOPNOTSUPP;
-        this.isForceUnitAccess = true;
-        return this.parseDirect(copy, BLOCK_OP.write);
+        return this.parseForced(count);
       case BLKIF_OP_WRITE_BARRIER:
         if (!this.offered.hasBarrier) return BLKIF_RSP_EOPNOTSUPP;
         this.isBarrier = true;
-        this.isForceUnitAccess = true;
-        return this.parseDirect(copy, BLOCK_OP.write);
+        return count === 0 ? this.takeNoSegments(BLOCK_OP.write) : this.parseForced(count);
       case BLKIF_OP_FLUSH_DISKCACHE:
-        return this.parseFlush(copy);
+        if (!this.offered.hasFlush) return BLKIF_RSP_EOPNOTSUPP;
+        return count === 0 ? this.takeNoSegments(BLOCK_OP.flush) : BLKIF_RSP_ERROR;
       case BLKIF_OP_INDIRECT:
-        return this.parseIndirect(copy);
+        return this.parseIndirect();
       case BLKIF_OP_DISCARD:
-        return this.parseRange(copy, BLOCK_OP.discard, this.offered.hasDiscard);
+        return this.parseRange(BLOCK_OP.discard, this.offered.hasDiscard);
       case BLKIF_OP_WRITE_ZEROES:
-        return this.parseRange(copy, BLOCK_OP.writeZeroes, this.offered.hasWriteZeroes);
+        return this.parseRange(BLOCK_OP.writeZeroes, this.offered.hasWriteZeroes);
       default:
         return BLKIF_RSP_EOPNOTSUPP;
     }
   }
 
-  private parseDirect(copy: DataView, op: BlockOp): number {
-    const count = REQUEST.nrSegments(copy, 0);
-    this.op = op;
-    this.startSector = REQUEST.sectorNumber(copy, 0);
-    if (count === 0 && this.isBarrier) return this.takeNoSegments();
+  private parseForced(count: number): number {
+    this.op = BLOCK_OP.write;
+    this.isForceUnitAccess = true;
+    this.startSector = this.sectorNumber();
+    return this.parseDirect(count);
+  }
+
+  private parseDirect(count: number): number {
     if (count === 0 || count > BLKIF_MAX_SEGMENTS_PER_REQUEST) return BLKIF_RSP_ERROR;
-    return this.parseSegments(copy, blkifRequest.offsets.seg, count);
+    if (count > 1) this.ring.takeRest(SEGMENTS_AT + count * SEGMENT_BYTES);
+    return this.parseSegments(this.request, SEGMENTS_AT >> 2, count);
   }
 
-  private parseFlush(copy: DataView): number {
-    if (!this.offered.hasFlush) return BLKIF_RSP_EOPNOTSUPP;
-    if (REQUEST.nrSegments(copy, 0) !== 0) return BLKIF_RSP_ERROR;
-    this.op = BLOCK_OP.flush;
-    return this.takeNoSegments();
-  }
-
-  private takeNoSegments(): number {
+  private takeNoSegments(op: BlockOp): number {
+    this.op = op;
+    this.isForceUnitAccess = this.isBarrier;
     this.startSector = 0;
     this.sectors = 0;
     this.count = 0;
@@ -146,7 +178,9 @@ export class BlkifParser {
     return BLKIF_RSP_OKAY;
   }
 
-  private parseIndirect(copy: DataView): number {
+  private parseIndirect(): number {
+    this.ring.takeRest(blkifRequestIndirect.sizeof);
+    const copy = this.ring.request;
     const inner = INDIRECT.indirectOp(copy, 0);
     const count = INDIRECT.nrSegments(copy, 0);
     this.wireOp = inner;
@@ -156,9 +190,9 @@ export class BlkifParser {
     if (this.isForceUnitAccess && !this.offered.hasForceUnitAccess) return BLKIF_RSP_EOPNOTSUPP;
     if (count === 0 || count > this.offered.maxIndirectSegments) return BLKIF_RSP_ERROR;
     this.op = inner === BLKIF_OP_READ ? BLOCK_OP.read : BLOCK_OP.write;
-    this.startSector = INDIRECT.sectorNumber(copy, 0);
+    this.startSector = this.sectorNumber();
     if (!this.copySegmentPages(copy, count)) return BLKIF_RSP_ERROR;
-    return this.parseSegments(this.indirectView, 0, count);
+    return this.parseSegments(this.indirectWords, 0, count);
   }
 
   /** Copy the segments out of the guest's pages, each byte once. */
@@ -175,20 +209,26 @@ export class BlkifParser {
     return true;
   }
 
-  private parseSegments(view: DataView, base: number, count: number): number {
+  private parseSegments(words: Int32Array, base: number, count: number): number {
+    const { refs, spans } = this;
+    const end = count - 1;
     let sectors = 0;
     let hasGaps = false;
     let at = base;
-    for (let i = 0; i < count; i += 1) {
-      const first = SEGMENT.firstSect(view, at);
-      const last = SEGMENT.lastSect(view, at);
-      if (last >= SECTORS_PER_PAGE || first > last) return BLKIF_RSP_ERROR;
-      if ((i > 0 && first !== 0) || (i < count - 1 && last !== SECTORS_PER_PAGE - 1)) hasGaps = true;
-      this.refs[i] = SEGMENT.gref(view, at);
-      this.firstSects[i] = first;
-      this.segmentSectors[i] = last - first + 1;
-      sectors += last - first + 1;
-      at += SEGMENT_BYTES;
+    for (let i = 0; i <= end; i += 1) {
+      const span = (words[at + 1] as number) & 0xffff; // `count` segments were copied
+      if (span === WHOLE_PAGE) {
+        sectors += SECTORS_PER_PAGE;
+      } else {
+        const first = span & 0xff;
+        const last = span >>> 8;
+        if (last >= SECTORS_PER_PAGE || first > last) return BLKIF_RSP_ERROR;
+        if ((i > 0 && first !== 0) || (i < end && last !== SECTORS_PER_PAGE - 1)) hasGaps = true;
+        sectors += last - first + 1;
+      }
+      refs[i] = words[at] as number; // as above
+      spans[i] = span;
+      at += SEGMENT_WORDS;
     }
     this.count = count;
     this.sectors = sectors;
@@ -196,15 +236,24 @@ export class BlkifParser {
     return BLKIF_RSP_OKAY;
   }
 
-  private parseRange(copy: DataView, op: BlockOp, isOffered: boolean): number {
+  private parseRange(op: BlockOp, isOffered: boolean): number {
     if (!isOffered) return BLKIF_RSP_EOPNOTSUPP;
+    const copy = this.ring.request; // no longer than what is copied at once
     // The secure flag promises that old data cannot come back, which no medium of ours can promise.
     if ((DISCARD.flag(copy, 0) & BLKIF_DISCARD_SECURE) !== 0) return BLKIF_RSP_EOPNOTSUPP;
     this.op = op;
-    this.startSector = DISCARD.sectorNumber(copy, 0);
+    this.startSector = this.sectorNumber();
     this.sectors = DISCARD.nrSectors(copy, 0);
     this.count = 0;
     this.hasGaps = false;
     return BLKIF_RSP_OKAY;
+  }
+
+  /** The first sector, which lies at the same place in every kind of request. */
+  private sectorNumber(): number {
+    const high = this.request[SECTOR + 1] as number; // inside the head
+    const low = (this.request[SECTOR] as number) >>> 0; // as above
+    if (high === 0) return low;
+    return high >>> 0 < HIGH_LIMIT ? (high >>> 0) * TWO_32 + low : Number.NaN;
   }
 }

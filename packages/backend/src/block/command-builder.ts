@@ -2,7 +2,7 @@
 // hot path: bench/src/block
 import { BLOCK_OP, type BlockCommand } from '@splitring/device';
 import { SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
-import type { BlkifParser } from './blkif-parser.ts';
+import { type BlkifParser, spanFirst } from './blkif-parser.ts';
 
 /** Requests of this many pages gain nothing from being merged. */
 const LARGE_PAGES = 32;
@@ -53,7 +53,7 @@ export class CommandBuilder {
       command.isForceUnitAccess === parser.isForceUnitAccess &&
       command.pageCount + parser.count <= this.maxPages &&
       parser.count < LARGE_PAGES &&
-      parser.firstSects[0] === 0 &&
+      spanFirst(parser.spans[0] as number) === 0 && // it has a segment
       // The command must end with its page for another to follow.
       ((command.firstOffset >> 9) + command.sectors) % SECTORS_PER_PAGE === 0
     );
@@ -67,7 +67,7 @@ export class CommandBuilder {
     command.startSector = start;
     command.sectors = 0;
     command.isForceUnitAccess = parser.isForceUnitAccess;
-    command.firstOffset = (parser.firstSects[0] as number) << 9; // it has a segment
+    command.firstOffset = spanFirst(parser.spans[0] as number) << 9; // it has a segment
     command.pageCount = 0;
   }
 
@@ -75,8 +75,9 @@ export class CommandBuilder {
   append(parser: BlkifParser, frames: Int32Array, slot: number): void {
     const { command } = this;
     const { count } = parser;
+    const { busPages } = command;
     const base = command.pageCount;
-    for (let i = 0; i < count; i += 1) command.busPages[base + i] = frames[i] as number; // one for each segment
+    for (let i = 0; i < count; i += 1) busPages[base + i] = frames[i] as number; // one for each segment
     command.pageCount = base + count;
     command.sectors += parser.sectors;
     this.lastSlot = slot;

@@ -3,10 +3,9 @@
 import type { BlockCommand, BlockDevice, BlockStatus } from '@splitring/device';
 import type { Clock, Stepped } from '@splitring/hypervisor';
 import type { BlkbackQueue } from './blkback-queue.ts';
-import type { CommandOwner, CommandSink } from './command-sink.ts';
+import { type CommandSink, SLOT_BITS } from './command-sink.ts';
 
-/** Commands on the device at most, whatever it would take. */
-const MAX_COMMANDS = 1024;
+const SLOT_MASK = (1 << SLOT_BITS) - 1;
 /** Cost of a 4 KiB request: see REQUEST_COST of the queue. */
 const SMALL_REQUEST_COST = 3;
 /** Credit of a ring per round while several have work: the batch of a small guest (measured, docs of the benchmark). */
@@ -33,10 +32,8 @@ export class DiskScheduler implements Stepped, CommandSink {
   private queues: readonly BlkbackQueue[] = [];
   /** Where the next round starts. */
   private rotor = 0;
-  private readonly owners: (CommandOwner | undefined)[] = new Array(MAX_COMMANDS).fill(undefined);
-  private readonly slots = new Int32Array(MAX_COMMANDS);
-  private readonly freeCookies = Int32Array.from({ length: MAX_COMMANDS }, (_, i) => MAX_COMMANDS - 1 - i);
-  private freeCount = MAX_COMMANDS;
+  /** Who gets the completions of cookies `index << SLOT_BITS` and up. */
+  private readonly owners: (BlkbackQueue | undefined)[] = [];
   private hasSubmitted = false;
   /** Earliest time at which a paused ring may go on, or Infinity. */
   private resumeMs = Number.POSITIVE_INFINITY;
@@ -50,6 +47,10 @@ export class DiskScheduler implements Stepped, CommandSink {
 
   /** Serve a ring. */
   add(queue: BlkbackQueue): void {
+    const free = this.owners.indexOf(undefined);
+    const index = free < 0 ? this.owners.length : free;
+    this.owners[index] = queue;
+    queue.cookieBase = index << SLOT_BITS;
     this.queues = [...this.queues, queue];
   }
 
@@ -61,22 +62,17 @@ export class DiskScheduler implements Stepped, CommandSink {
   }
 
   get freeCommands(): number {
-    return Math.min(this.freeCount, this.device.freeTags);
+    return this.device.freeTags;
   }
 
-  submit(command: BlockCommand, owner: CommandOwner, slot: number): boolean {
-    if (this.freeCount === 0) return false;
-    const cookie = this.freeCookies[this.freeCount - 1] as number; // there is one
-    command.cookie = cookie;
+  submit(command: BlockCommand): boolean {
     if (!this.device.submit(command)) return false;
-    this.freeCount -= 1;
-    this.owners[cookie] = owner;
-    this.slots[cookie] = slot;
     this.hasSubmitted = true;
     return true;
   }
 
   poll(): boolean {
+    const { queues } = this;
     let hasWorked = this.device.poll();
     if (this.serve()) hasWorked = true;
     if (this.hasSubmitted) {
@@ -85,7 +81,7 @@ export class DiskScheduler implements Stepped, CommandSink {
       // A controller on this very thread has answers by now: the guest need not wait for another turn.
       this.device.poll();
     }
-    for (const queue of this.queues) queue.publish();
+    for (let i = 0; i < queues.length; i += 1) (queues[i] as BlkbackQueue).publish(); // in range
     if (this.onDrained.size > 0) this.dropDrained();
     return hasWorked;
   }
@@ -114,11 +110,13 @@ export class DiskScheduler implements Stepped, CommandSink {
     let active = 0;
     let sharing = 0;
     let pending = 0;
-    for (const queue of queues) {
+    for (let i = 0; i < count; i += 1) {
+      const queue = queues[i] as BlkbackQueue; // in range
       const waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
+      queue.waiting = waiting;
       if (waiting === 0) {
         queue.deficit = 0;
-        queue.idleRounds += 1;
+        if (queue.idleRounds < RECENT_ROUNDS) queue.idleRounds += 1;
       } else {
         active += 1;
         queue.idleRounds = 0;
@@ -130,19 +128,23 @@ export class DiskScheduler implements Stepped, CommandSink {
     // Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns.
     const alone = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, pending >> 1));
     let hasWorked = false;
-    for (let i = 0; i < count; i += 1) {
-      const queue = queues[(this.rotor + i) % count] as BlkbackQueue; // in range
-      if (queue.pausedUntilMs > 0 || queue.pending() === 0) continue;
-      queue.deficit = sharing === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
-      // A ring in debt has work as well: its credit grows with every round.
-      if (queue.take() || queue.deficit <= 0) hasWorked = true;
-      this.pauseIfDue(queue);
-      if (this.freeCommands === 0) {
-        this.rotor = (this.rotor + i) % count;
-        return hasWorked;
+    let at = this.rotor;
+    for (let left = count; left > 0; left -= 1) {
+      if (at >= count) at = 0;
+      const queue = queues[at] as BlkbackQueue; // in range
+      if (queue.waiting > 0) {
+        queue.deficit = sharing === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
+        // A ring in debt has work as well: its credit grows with every round.
+        if (queue.take() || queue.deficit <= 0) hasWorked = true;
+        if (queue.hasMisbehaved || queue.limit !== undefined) this.pauseIfDue(queue);
+        if (this.device.freeTags === 0) {
+          this.rotor = at;
+          return hasWorked;
+        }
       }
+      at += 1;
     }
-    this.rotor = (this.rotor + 1) % count;
+    this.rotor = this.rotor + 1 < count ? this.rotor + 1 : 0;
     return hasWorked;
   }
 
@@ -170,12 +172,7 @@ export class DiskScheduler implements Stepped, CommandSink {
   }
 
   private complete(cookie: number, status: BlockStatus): void {
-    const owner = this.owners[cookie];
-    if (owner === undefined) return; // a device may answer late what a reset has taken back
-    this.owners[cookie] = undefined;
-    this.freeCookies[this.freeCount] = cookie;
-    this.freeCount += 1;
-    owner.completed(this.slots[cookie] as number, status); // in range
+    this.owners[cookie >> SLOT_BITS]?.completed(cookie & SLOT_MASK, status);
   }
 
   private dropDrained(): void {
@@ -183,6 +180,7 @@ export class DiskScheduler implements Stepped, CommandSink {
       if (queue.inFlight > 0) continue;
       this.onDrained.delete(queue);
       this.queues = this.queues.filter((other) => other !== queue);
+      this.owners[queue.cookieBase >> SLOT_BITS] = undefined;
       queue.release();
       onDrained();
     }

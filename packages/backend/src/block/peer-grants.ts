@@ -14,16 +14,9 @@ import {
   type UnmapOp,
 } from '@splitring/hypervisor';
 
-const CHUNK_SHIFT = 10;
-const CHUNK = 1 << CHUNK_SHIFT;
-/** Grant references above this cannot exist: the hypervisor has no such tables. */
+/** Grant references from here on cannot exist: the hypervisor has no such tables. */
 const MAX_REF = 1 << 22;
-
-/** Persistent mappings of one run of 1024 references: frame + 1, or 0. */
-interface Chunk {
-  readonly frames: Int32Array;
-  readonly handles: Int32Array;
-}
+const FIRST_REFS = 1024;
 
 /**
  * The mappings of one connection. Data pages are mapped for the device only: no byte of them is ever touched here.
@@ -38,7 +31,9 @@ export class PeerGrants {
   private readonly hypercalls: Hypercalls;
   private readonly dom: DomId;
   private readonly maxPersistent: number;
-  private readonly chunks: (Chunk | undefined)[];
+  /** Persistent mappings by reference: frame + 1, or 0. Grown when a mapping has succeeded, so no longer than a grant table. */
+  private frames: Int32Array;
+  private handles: Int32Array;
   private readonly segmentPages: Map<number, { readonly handle: GrantHandle; readonly bytes: Uint8Array }>;
   private readonly mapOps: MapOp[];
 
@@ -48,15 +43,28 @@ export class PeerGrants {
     this.isPersistent = isPersistent;
     this.maxPersistent = maxPersistent;
     this.persistentCount = 0;
-    this.chunks = [];
+    this.frames = new Int32Array(FIRST_REFS);
+    this.handles = new Int32Array(FIRST_REFS);
     this.segmentPages = new Map();
     this.mapOps = [];
   }
 
   /** Tell the frame of a reference that is mapped persistently, or −1. */
   lookup(ref: number): number {
-    const chunk = ref < MAX_REF ? this.chunks[ref >>> CHUNK_SHIFT] : undefined;
-    return chunk === undefined ? -1 : (chunk.frames[ref & (CHUNK - 1)] as number) - 1; // in range: masked
+    const { frames } = this;
+    return ref < frames.length ? (frames[ref] as number) - 1 : -1; // in range
+  }
+
+  /** Write the frames of `refs` to `frames`. @returns false if one is not mapped persistently: use `resolve` */
+  lookupAll(refs: Uint32Array, frames: Int32Array, count: number): boolean {
+    const known = this.frames;
+    for (let i = 0; i < count; i += 1) {
+      const ref = refs[i] as number; // the caller filled `count`
+      const frame = ref < known.length ? (known[ref] as number) - 1 : -1; // in range
+      if (frame < 0) return false;
+      frames[i] = frame;
+    }
+    return true;
   }
 
   /**
@@ -122,13 +130,10 @@ export class PeerGrants {
   /** Unmap everything that is kept. Only while nothing of this connection is in flight. */
   releaseAll(): void {
     const handles: GrantHandle[] = [];
-    for (const chunk of this.chunks) {
-      if (chunk === undefined) continue;
-      for (let i = 0; i < CHUNK; i += 1) {
-        if (chunk.frames[i] !== 0) handles.push(chunk.handles[i] as GrantHandle); // stored from a MapOp
-      }
+    for (const [ref, frame] of this.frames.entries()) {
+      if (frame !== 0) handles.push(this.handles[ref] as GrantHandle); // stored from a MapOp
     }
-    this.chunks.length = 0;
+    this.frames.fill(0);
     this.persistentCount = 0;
     this.unmap(handles);
     this.dropSegmentPages();
@@ -144,9 +149,9 @@ export class PeerGrants {
       next += 1;
       frames[i] = op.frame;
       if (this.isPersistent && this.persistentCount < this.maxPersistent && this.lookup(op.ref) < 0) {
-        const chunk = this.chunkOf(op.ref);
-        chunk.frames[op.ref & (CHUNK - 1)] = op.frame + 1;
-        chunk.handles[op.ref & (CHUNK - 1)] = op.handle;
+        if (op.ref >= this.frames.length) this.grow(op.ref);
+        this.frames[op.ref] = op.frame + 1;
+        this.handles[op.ref] = op.handle;
         this.persistentCount += 1;
       } else {
         transient ??= [];
@@ -179,14 +184,13 @@ export class PeerGrants {
     };
   }
 
-  private chunkOf(ref: number): Chunk {
-    const index = ref >>> CHUNK_SHIFT;
-    let chunk = this.chunks[index];
-    if (chunk === undefined) {
-      chunk = { frames: new Int32Array(CHUNK), handles: new Int32Array(CHUNK) };
-      this.chunks[index] = chunk;
-    }
-    return chunk;
+  private grow(ref: number): void {
+    const length = 2 ** (32 - Math.clz32(ref)); // the next power of two above
+    const { frames, handles } = this;
+    this.frames = new Int32Array(length);
+    this.frames.set(frames);
+    this.handles = new Int32Array(length);
+    this.handles.set(handles);
   }
 
   private dropSegmentPages(): void {

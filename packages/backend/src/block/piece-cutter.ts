@@ -1,7 +1,7 @@
 // Cuts a request that no single device command can carry into several that can.
 import { BLOCK_OP, type BlockCommand, type BlockDevice } from '@splitring/device';
 import { SECTOR_BYTES, SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
-import type { BlkifParser } from './blkif-parser.ts';
+import { type BlkifParser, spanFirst, spanSectors } from './blkif-parser.ts';
 
 /** Most sectors of a discard or zeroing in one command: 32 MiB, so that none holds the device for long. */
 const MAX_RANGE_SECTORS = 65_536;
@@ -84,10 +84,11 @@ export class PieceCutter {
 
   private fillPages(parser: BlkifParser): void {
     const { command } = this;
-    command.firstOffset = (parser.firstSects[this.segment] as number) * SECTOR_BYTES; // a piece is left: in range
+    command.firstOffset = spanFirst(parser.spans[this.segment] as number) * SECTOR_BYTES; // a piece is left: in range
     while (this.segment < parser.count && command.pageCount < this.maxPages) {
-      const first = parser.firstSects[this.segment] as number;
-      const sectors = parser.segmentSectors[this.segment] as number;
+      const span = parser.spans[this.segment] as number; // below `count`
+      const first = spanFirst(span);
+      const sectors = spanSectors(span);
       if (command.pageCount > 0 && first !== 0) return;
       command.busPages[command.pageCount] = this.frames[this.segment] as number;
       command.pageCount += 1;

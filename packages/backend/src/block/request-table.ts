@@ -6,8 +6,8 @@ import type { GrantHandle } from '@splitring/hypervisor';
 export class RequestTable {
   /** Requests taken and not answered. */
   count: number;
-  readonly idLow: Uint32Array;
-  readonly idHigh: Uint32Array;
+  readonly idLow: Int32Array;
+  readonly idHigh: Int32Array;
   readonly wireOp: Uint8Array;
   /** Device commands that must complete before the answer. */
   readonly outstanding: Int32Array;
@@ -15,21 +15,20 @@ export class RequestTable {
   readonly status: Int16Array;
   /** The next request that the same device command carries, or −1. */
   readonly next: Int32Array;
-  /** Mappings that end with the request. */
-  readonly transient: (GrantHandle[] | undefined)[];
+  /** Mappings that end with their request, by slot; empty as long as everything is mapped persistently. */
+  readonly transient = new Map<number, readonly GrantHandle[]>();
   private readonly free: Int32Array;
   private freeCount: number;
 
   /** Make a table for a ring of `slots` requests. */
   constructor(slots: number) {
     this.count = 0;
-    this.idLow = new Uint32Array(slots);
-    this.idHigh = new Uint32Array(slots);
+    this.idLow = new Int32Array(slots);
+    this.idHigh = new Int32Array(slots);
     this.wireOp = new Uint8Array(slots);
     this.outstanding = new Int32Array(slots);
     this.status = new Int16Array(slots);
     this.next = new Int32Array(slots);
-    this.transient = new Array(slots).fill(undefined);
     this.free = Int32Array.from({ length: slots }, (_, i) => slots - 1 - i);
     this.freeCount = slots;
   }
@@ -51,7 +50,6 @@ export class RequestTable {
   /** Forget an answered request. */
   remove(slot: number): void {
     this.count -= 1;
-    this.transient[slot] = undefined;
     this.free[this.freeCount] = slot;
     this.freeCount += 1;
   }

@@ -113,14 +113,10 @@ export class NvmeDisk implements BlockDevice, TagOwner {
     const { op, startSector, sectors } = command;
     if (op === BLOCK_OP.flush) return BLOCK_STATUS.okay;
     if (!(sectors > 0) || !(startSector >= 0) || sectors > this.sectors - startSector) return BLOCK_STATUS.outOfRange;
-    if (this.sectorShift !== 0 && ((startSector % 8) | (sectors & 7)) !== 0) return BLOCK_STATUS.error;
-    if (op === BLOCK_OP.read) return this.checkPages(command);
-    if (this.isReadOnly) return BLOCK_STATUS.readOnly;
-    return op === BLOCK_OP.write ? this.checkPages(command) : BLOCK_STATUS.okay;
-  }
-
-  private checkPages(command: BlockCommand): BlockStatus {
-    const { sectors, pageCount, firstOffset } = command;
+    if (this.sectorShift !== 0 && ((startSector | sectors) & 7) !== 0) return BLOCK_STATUS.error;
+    if (op !== BLOCK_OP.read && this.isReadOnly) return BLOCK_STATUS.readOnly;
+    if (op > BLOCK_OP.write) return BLOCK_STATUS.okay;
+    const { pageCount, firstOffset } = command;
     const isRight = pageCount === (sectors * 512 + firstOffset + 4095) >>> 12 && pageCount <= MAX_COMMAND_PAGES;
     return isRight && (firstOffset & ~0xe00) === 0 ? BLOCK_STATUS.okay : BLOCK_STATUS.error;
   }

@@ -70,6 +70,7 @@ export class NvmeQueuePair {
   /** Completions that named no command in flight: the device is broken. */
   strayCompletions = 0;
   private readonly registers: Mmio;
+  private readonly isRemote: boolean;
   private readonly sq: Int32Array;
   private readonly cq: Int32Array;
   private readonly lists: Int32Array;
@@ -97,6 +98,7 @@ export class NvmeQueuePair {
     this.entries = entries;
     this.cqEntries = entries * 2;
     this.registers = registers;
+    this.isRemote = registers.isRemote;
     this.sqPage = memory.first;
     this.cqPage = memory.first + frames.sq;
     this.listPage = memory.first + frames.sq + frames.cq;
@@ -159,9 +161,11 @@ export class NvmeQueuePair {
 
   /** Reap completions, at most a queue full. @returns whether there was any */
   reap(): boolean {
+    const { cq, isRemote } = this;
     let reaped = 0;
     while (reaped < this.entries) {
-      const last = Atomics.load(this.cq, this.cqHead * CQE_WORDS + 3);
+      const at = this.cqHead * CQE_WORDS + 3;
+      const last = isRemote ? Atomics.load(cq, at) : (cq[at] as number); // cqHead lies inside the queue
       if (((last >>> 16) & 1) !== this.phase) break;
       if (++this.cqHead === this.cqEntries) {
         this.cqHead = 0;
@@ -192,6 +196,7 @@ export class NvmeQueuePair {
     for (let tag = 0; tag < this.owners.length; tag++) {
       const owner = this.owners[tag];
       if (owner === undefined) continue;
+      this.moreBlocks[tag] = 0;
       this.release(tag);
       owner.onComplete(this.cookies[tag] as number, status); // tag < length
     }
@@ -203,19 +208,20 @@ export class NvmeQueuePair {
       this.strayCompletions++;
       return;
     }
-    const isPiece = (this.moreBlocks[tag] as number) > 0; // tag is in range: it has an owner
-    if (isPiece && status === 0) {
-      this.stageRange(tag, owner);
-      return;
+    if (this.moreBlocks[tag] !== 0) {
+      if (status === 0) {
+        this.stageRange(tag, owner);
+        return;
+      }
+      this.moreBlocks[tag] = 0;
     }
-    const cookie = this.cookies[tag] as number; // as above
+    const cookie = this.cookies[tag] as number; // tag is in range: it has an owner
     this.release(tag);
     owner.onComplete(cookie, status === 0 ? BLOCK_STATUS.okay : blockStatus(status));
   }
 
   private release(tag: number): void {
     this.owners[tag] = undefined;
-    this.moreBlocks[tag] = 0;
     this.freeList[this.free++] = tag;
   }
 
@@ -224,6 +230,8 @@ export class NvmeQueuePair {
     const at = this.sqTail * SQE_WORDS;
     const pages = command.busPages;
     const first = pages[0] as number; // a transfer touches at least one page
+    const shift = owner.sectorShift;
+    const start = shift === 0 ? command.startSector : command.startSector / 8;
     sq[at] = (command.op === BLOCK_OP.read ? NVM.read : NVM.write) | (tag << 16);
     sq[at + 1] = owner.nsid;
     sq[at + 6] = (first << 12) | command.firstOffset;
@@ -238,8 +246,6 @@ export class NvmeQueuePair {
       sq[at + 8] = (list << 12) | ((tag & 1) << 11);
       sq[at + 9] = list >>> 20;
     }
-    const shift = owner.sectorShift;
-    const start = shift === 0 ? command.startSector : command.startSector / 8;
     sq[at + 10] = start;
     sq[at + 11] = start < 2 ** 32 ? 0 : Math.floor(start / 2 ** 32);
     sq[at + 12] = ((command.sectors >>> shift) - 1) | (command.isForceUnitAccess ? FORCE_UNIT_ACCESS : 0);

@@ -261,5 +261,6 @@ export class NvmeIo {
 export function startBlock(words: Int32Array, at: number): number {
   const low = (words[at + 10] as number) >>> 0; // inside the entry
   const high = (words[at + 11] as number) >>> 0; // as above
+  if (high === 0) return low;
   return high < MAX_BLOCKS_HIGH ? low + high * 2 ** 32 : Number.POSITIVE_INFINITY;
 }

@@ -17,6 +17,9 @@ export class PrpTransfer {
   private readonly master: BusMaster;
   private readonly runFrame = new Int32Array(MAX_PAGES);
   private readonly runPages = new Int32Array(MAX_PAGES);
+  /** Pages of a list: bus pages, then the frames they translate to. */
+  private readonly listed = new Int32Array(MAX_PAGES);
+  private readonly frames = new Int32Array(MAX_PAGES);
   private runs = 0;
   private firstFrame = 0 as FrameNumber; // set by load()
   private firstOffset = 0;
@@ -136,45 +139,55 @@ export class PrpTransfer {
   }
 
   private add(low: number, high: number, isDeviceWrite: boolean): boolean {
-    const frame = this.master.translate(busPageOf(low, high), isDeviceWrite);
-    if (frame === -1) return false;
-    const last = this.runs - 1;
-    if (last >= 0) {
-      const first = this.runFrame[last] as number; // last < runs
-      const pages = this.runPages[last] as number; // as above
+    this.listed[0] = busPageOf(low, high);
+    return this.translateListed(1, isDeviceWrite);
+  }
+
+  /** Translate the first `count` listed pages and append them to the runs. @returns false after a fault */
+  private translateListed(count: number, isDeviceWrite: boolean): boolean {
+    const { frames, runFrame, runPages } = this;
+    if (this.master.translateAll(this.listed, count, isDeviceWrite, frames) < count) return false;
+    let run = this.runs - 1;
+    let first = runFrame[run] as number; // load() began the first run
+    let pages = runPages[run] as number; // likewise
+    for (let i = 0; i < count; i++) {
+      const frame = frames[i] as number; // translated
       if (frame === first + pages && frame >>> EXTENT_SHIFT === first >>> EXTENT_SHIFT) {
-        this.runPages[last] = pages + 1;
-        return true;
+        pages++;
+        continue;
       }
+      runPages[run] = pages;
+      first = frame;
+      pages = 1;
+      runFrame[++run] = frame;
     }
-    this.runFrame[this.runs] = frame;
-    this.runPages[this.runs] = 1;
-    this.runs++;
+    runPages[run] = pages;
+    this.runs = run + 1;
     return true;
   }
 
   /** A list of `pages` entries; the last entry of a list page leads to the next one if more remain. */
   private loadList(low: number, high: number, pages: number, isDeviceWrite: boolean): number {
     if ((low & 7) !== 0) return STATUS.invalidPrpOffset;
+    const { listed } = this;
     let list = this.listPage(low, high);
     let at = (low & OFFSET_MASK) >>> 2;
-    for (let left = pages; left > 0; ) {
+    for (let i = 0; i < pages; ) {
       if (list === undefined) return STATUS.dataTransferError;
       const entryLow = list[at] as number; // at < 1024: entries are 8-byte aligned
       const entryHigh = list[at + 1] as number; // as above
       if ((entryLow & OFFSET_MASK) !== 0) return STATUS.invalidPrpOffset;
-      const isChain = at === 1022 && left > 1;
-      if (isChain) {
+      if (at === 1022 && i < pages - 1) {
+        // A chain of lists without data would go on for ever: a page of list always holds at least one data entry.
         list = this.listPage(entryLow, entryHigh);
         at = 0;
-        // A chain of lists without data would go on for ever: a page of list always holds at least one data entry.
         continue;
       }
-      if (!this.add(entryLow, entryHigh, isDeviceWrite)) return STATUS.dataTransferError;
+      listed[i] = busPageOf(entryLow, entryHigh);
       at += 2;
-      left--;
+      i++;
     }
-    return STATUS.success;
+    return this.translateListed(pages, isDeviceWrite) ? STATUS.success : STATUS.dataTransferError;
   }
 
   private listPage(low: number, high: number): Int32Array | undefined {

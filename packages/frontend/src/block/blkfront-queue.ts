@@ -1,7 +1,7 @@
 // One ring of a split disk as its front end drives it: stages requests, publishes batches, judges every response.
 // hot path: bench/src/block
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
-import type { DomId, EvtchnPort, GrantRef, Hypercalls } from '@splitring/hypervisor';
+import { type DomId, type EvtchnPort, type GrantRef, type Hypercalls, PAGE_SIZE } from '@splitring/hypervisor';
 import {
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   BLKIF_OP_DISCARD,
@@ -45,10 +45,18 @@ export interface BlkfrontQueueOptions {
   readonly maxSegments: number;
 }
 
-const REQUEST = blkifRequest.set;
-const SEGMENT = blkifSegment.set;
-const SEGMENT_BYTES = blkifSegment.sizeof;
-const RESPONSE = blkifResponse;
+// Words of a transfer's head; operation, number of segments and handle share the first.
+const HEAD = 0;
+const ID = blkifRequest.offsets.id >> 2;
+const SECTOR = blkifRequest.offsets.sectorNumber >> 2;
+const SEGMENTS = blkifRequest.offsets.seg >> 2;
+const SEGMENT_WORDS = blkifSegment.sizeof >> 2;
+/** `firstSect` and `lastSect` of a segment that is a whole page, as they lie in a word. */
+const WHOLE_PAGE = (SECTORS_PER_PAGE - 1) << 8;
+const TWO_32 = 2 ** 32;
+// Words of a response; operation, a byte of padding and status share one.
+const RESPONSE_ID = blkifResponse.offsets.id >> 2;
+const RESPONSE_STATUS = blkifResponse.offsets.operation >> 2;
 
 /** Counters of one queue, for people and benchmarks. */
 export interface BlkfrontCounters {
@@ -75,9 +83,8 @@ export class BlkfrontQueue {
   private readonly grants: DataGrants;
   private readonly ring: FrontRing;
   private readonly handle: number;
-  private readonly refs: Int32Array;
   private readonly indirect: GrantedRun | undefined;
-  private readonly indirectView: DataView | undefined;
+  private readonly indirectWords: Int32Array | undefined;
 
   /** Allocate, grant and initialise. @throws HypercallError with nothing left allocated */
   constructor(options: BlkfrontQueueOptions) {
@@ -85,7 +92,6 @@ export class BlkfrontQueue {
     this.hypercalls = hypercalls;
     this.grants = options.grants;
     this.handle = options.handle;
-    this.refs = new Int32Array(maxSegments);
     this.broken = undefined;
     this.isFlushByBarrier = false;
     this.onComplete = () => {};
@@ -94,14 +100,14 @@ export class BlkfrontQueue {
     initRing(this.ringPages.run.bytes);
     this.ring = new FrontRing(this.ringPages.run.bytes, BLKIF_SLOT_BYTES, {
       name: options.name,
-      responseBytes: RESPONSE.sizeof,
+      responseBytes: blkifResponse.sizeof,
     });
     this.shadow = new BlkfrontShadow(this.ring.slots, maxSegments);
     try {
       const hasIndirect = maxSegments > BLKIF_MAX_SEGMENTS_PER_REQUEST;
       this.indirect = hasIndirect ? new GrantedRun(hypercalls, peer, this.ring.slots, true) : undefined;
       const bytes = this.indirect?.run.bytes;
-      this.indirectView = bytes && new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      this.indirectWords = bytes && new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
       this.port = hypercalls.allocUnbound(peer);
     } catch (error) {
       this.indirect?.release();
@@ -130,7 +136,7 @@ export class BlkfrontQueue {
    * @returns false if the ring or the grant table is full
    */
   submit(command: BlockCommand): boolean {
-    if (this.ring.isFull || !this.grantPages(command)) return false;
+    if (this.ring.isFull || !this.grants.use(command.busPages, command.pageCount)) return false;
     const at = this.ring.stageRequest();
     this.counters.requests += 1;
     switch (command.op) {
@@ -191,32 +197,21 @@ export class BlkfrontQueue {
     return [...(this.indirect?.release() ?? []), ...this.ringPages.release()];
   }
 
-  /** Have a grant for every page of `command` in `refs`, or none at all. */
-  private grantPages(command: BlockCommand): boolean {
-    for (let i = 0; i < command.pageCount; i += 1) {
-      const ref = this.grants.use(command.busPages[i] as number); // pageCount of them
-      if (ref === 0) {
-        for (let used = 0; used < i; used += 1) this.grants.done(command.busPages[used] as number); // likewise
-        return false;
-      }
-      this.refs[i] = ref;
-    }
-    return true;
-  }
-
   private stageTransfer(at: number, command: BlockCommand, wireOp: number): void {
     const id = this.shadow.add(command, wireOp);
     if (command.pageCount > BLKIF_MAX_SEGMENTS_PER_REQUEST) {
       this.stageIndirect(at, id, command, wireOp);
       return;
     }
-    const view = this.ring.view;
-    REQUEST.operation(view, at, wireOp);
-    REQUEST.nrSegments(view, at, command.pageCount);
-    REQUEST.handle(view, at, this.handle);
-    REQUEST.id(view, at, id);
-    REQUEST.sectorNumber(view, at, command.startSector);
-    this.writeSegments(view, at + blkifRequest.offsets.seg, command);
+    const { words } = this.ring;
+    const word = at >> 2;
+    const { startSector } = command;
+    words[word + HEAD] = wireOp | (command.pageCount << 8) | (this.handle << 16);
+    words[word + ID] = id;
+    words[word + ID + 1] = 0;
+    words[word + SECTOR] = startSector;
+    words[word + SECTOR + 1] = startSector < TWO_32 ? 0 : Math.floor(startSector / TWO_32);
+    this.writeSegments(words, word + SEGMENTS, command);
   }
 
   private stageIndirect(at: number, id: number, command: BlockCommand, wireOp: number): void {
@@ -232,23 +227,25 @@ export class BlkfrontQueue {
     set.id(view, at, id);
     set.sectorNumber(view, at, command.startSector);
     view.setUint32(at + blkifRequestIndirect.offsets.indirectGrefs, indirect.refs[id] as number, true);
-    const pageBytes = indirect.run.bytes.byteLength / indirect.run.frames;
-    this.writeSegments(this.indirectView as DataView, id * pageBytes, command);
+    this.writeSegments(this.indirectWords as Int32Array, id * (PAGE_SIZE >> 2), command);
   }
 
-  private writeSegments(view: DataView, at: number, command: BlockCommand): void {
-    let firstSect = command.firstOffset >> 9;
-    let left = command.sectors;
-    let segment = at;
-    for (let i = 0; i < command.pageCount; i += 1) {
-      const sectors = Math.min(left, SECTORS_PER_PAGE - firstSect);
-      SEGMENT.gref(view, segment, this.refs[i] as number); // filled by grantPages
-      SEGMENT.firstSect(view, segment, firstSect);
-      SEGMENT.lastSect(view, segment, firstSect + sectors - 1);
-      left -= sectors;
-      firstSect = 0;
-      segment += SEGMENT_BYTES;
+  /** Write the segments of `command`, padding too: pages are whole but the first and the last. */
+  private writeSegments(words: Int32Array, at: number, command: BlockCommand): void {
+    const { busPages, pageCount } = command;
+    const { grants } = this;
+    let word = at;
+    for (let i = 0; i < pageCount; i += 1) {
+      words[word] = grants.refOf(busPages[i] as number); // pageCount of them
+      words[word + 1] = WHOLE_PAGE;
+      word += SEGMENT_WORDS;
     }
+    const firstSect = command.firstOffset >> 9;
+    const past = firstSect + command.sectors;
+    if (firstSect === 0 && (past & (SECTORS_PER_PAGE - 1)) === 0) return;
+    const lastSect = (past - 1) & (SECTORS_PER_PAGE - 1);
+    words[at + 1] = firstSect | WHOLE_PAGE;
+    words[word - SEGMENT_WORDS + 1] = (pageCount === 1 ? firstSect : 0) | (lastSect << 8);
   }
 
   private stageRange(at: number, command: BlockCommand, wireOp: number): void {
@@ -265,10 +262,11 @@ export class BlkfrontQueue {
 
   /** Judge the response in the ring's private copy and complete what it answers. */
   private finish(): void {
-    const { response } = this.ring;
-    const id = RESPONSE.low.id(response, 0);
-    const wireOp = RESPONSE.get.operation(response, 0);
-    if (RESPONSE.high.id(response, 0) !== 0 || !this.shadow.isAnswer(id, wireOp)) {
+    const { responseWords } = this.ring;
+    const id = (responseWords[RESPONSE_ID] as number) >>> 0; // a whole response was copied, as for all below
+    const outcome = responseWords[RESPONSE_STATUS] as number;
+    const wireOp = outcome & 0xff;
+    if (responseWords[RESPONSE_ID + 1] !== 0 || !this.shadow.isAnswer(id, wireOp)) {
       this.broken = new ProtocolError(
         'BLKFRONT_BAD_RESPONSE',
         `Cannot use ${this.ring.name}: response ${id} to operation ${wireOp} answers nothing in flight`,
@@ -276,7 +274,7 @@ export class BlkfrontQueue {
       );
       return;
     }
-    const status = RESPONSE.get.status(response, 0);
+    const status = outcome >> 16;
     const pageCount = this.grants.isPersistent ? 0 : this.shadow.pageCountOf(id);
     for (let i = 0; i < pageCount; i += 1) {
       if (!this.grants.done(this.shadow.pageOf(id, i))) {
@@ -288,15 +286,13 @@ export class BlkfrontQueue {
         return;
       }
     }
-    this.onComplete(this.shadow.remove(id), blockStatus(status));
+    this.onComplete(this.shadow.remove(id), status === BLKIF_RSP_OKAY ? BLOCK_STATUS.okay : blockStatus(status));
   }
 }
 
-/** The one place where a wire status becomes ours; an unknown one is an error like any other. */
+/** The one place where a wire status that is not okay becomes ours; an unknown one is an error like any other. */
 function blockStatus(status: number): BlockStatus {
   switch (status) {
-    case BLKIF_RSP_OKAY:
-      return BLOCK_STATUS.okay;
     case BLKIF_RSP_EOPNOTSUPP:
       return BLOCK_STATUS.unsupported;
     case BLKIF_RSP_ENOSPC:

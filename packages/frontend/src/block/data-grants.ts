@@ -37,16 +37,26 @@ export class DataGrants {
     return page >= 0 && page < this.refs.length;
   }
 
-  /** Grant `frame`, or use the grant it has. @returns the reference, or 0 when the grant table is full */
-  use(frame: number): number {
-    const page = frame - this.first;
-    let ref = this.refs[page] as number; // in range: covers() held
-    if (ref === 0) {
-      ref = this.grant(frame as FrameNumber);
-      this.refs[page] = ref;
+  /**
+   * Have a grant for each of the first `count` of `frames`, which are covered, or for none more than before.
+   * @returns false when the grant table is full
+   */
+  use(frames: readonly number[], count: number): boolean {
+    const { refs, first } = this;
+    for (let i = 0; i < count; i += 1) {
+      const page = (frames[i] as number) - first; // `count` of them
+      if (refs[page] === 0 && !this.grant(page)) {
+        for (let used = 0; used < i; used += 1) this.done(frames[used] as number); // likewise
+        return false;
+      }
+      if (!this.isPersistent) this.uses[page] = (this.uses[page] as number) + 1; // in range: covers() held
     }
-    if (!this.isPersistent && ref !== 0) this.uses[page] = (this.uses[page] as number) + 1;
-    return ref;
+    return true;
+  }
+
+  /** The grant of `frame`, which is in use. */
+  refOf(frame: number): number {
+    return this.refs[frame - this.first] as number; // in range: covers() held
   }
 
   /** A request that used `frame` is over. @returns false if the peer still maps it: the page must not be used again */
@@ -72,12 +82,13 @@ export class DataGrants {
     return Array.from(this.refs).filter((ref) => ref !== 0) as GrantRef[]; // stored from grantAccess
   }
 
-  private grant(frame: FrameNumber): number {
+  private grant(page: number): boolean {
     try {
       // Writable whatever the request says: a persistent grant serves reads and writes alike.
-      return this.hypercalls.grantAccess(this.peer, frame, false);
+      this.refs[page] = this.hypercalls.grantAccess(this.peer, (this.first + page) as FrameNumber, false);
+      return true;
     } catch (error) {
-      if (error instanceof HypercallError && error.code === 'GNTST_no_space') return 0;
+      if (error instanceof HypercallError && error.code === 'GNTST_no_space') return false;
       throw error;
     }
   }

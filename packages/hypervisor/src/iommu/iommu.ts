@@ -132,9 +132,36 @@ export class Iommu implements LocalUnit {
     return this.walk(requester, busPage, needed, set);
   }
 
+  /** As `translate`, for the first `count` of `busPages`. @returns how many were translated before one faulted */
+  translateAll(
+    requester: Requester,
+    busPages: Int32Array,
+    count: number,
+    isWrite: boolean,
+    frames: Int32Array,
+  ): number {
+    const { iotlb } = this;
+    const needed = isWrite ? IO_WRITE : IO_READ;
+    for (let i = 0; i < count; i++) {
+      const busPage = busPages[i] as number; // the caller filled `count`
+      const set = setOf(busPage);
+      const entry = iotlb[set + 2] as number; // `set` lies inside by the mask
+      if (iotlb[set] === busPage && iotlb[set + 1] === requester.space && (entry & needed) !== 0) {
+        this.hits++;
+        frames[i] = entry >>> 2;
+        continue;
+      }
+      const frame = this.walk(requester, busPage, needed, set);
+      if (frame === -1) return i;
+      frames[i] = frame;
+    }
+    return count;
+  }
+
   /** Serve posted invalidations: between two polls of the devices. @returns whether there were any */
   serve(): boolean {
-    if (Atomics.load(this.words, this.tailWord) === this.servedTail) return false;
+    // A plain look first: what was just posted is seen in a later turn, and whoever posted it waits for that.
+    if (this.words[this.tailWord] === this.servedTail) return false;
     serveInvalidations(this.regions, this.unit, this);
     this.servedTail = Atomics.load(this.words, this.tailWord - UNIT.tail + UNIT.head);
     return true;

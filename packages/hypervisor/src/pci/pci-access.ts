@@ -6,6 +6,8 @@ import type { PciIdentity } from './config-space.ts';
 export interface Mmio {
   /** Size of the BAR in bytes. */
   readonly lengthBytes: number;
+  /** Whether the device is stepped by another thread: what it writes to memory must be loaded atomically then. */
+  readonly isRemote: boolean;
   /** Read a 32-bit register; offset a multiple of 4, below `lengthBytes`. */
   read32(offset: number): number;
   /** Write a 32-bit register. */
@@ -45,6 +47,11 @@ export interface BusMaster {
    * @returns the machine frame, or −1 after recording a fault
    */
   translate(busPage: number, isWrite: boolean): FrameNumber | -1;
+  /**
+   * Translate the first `count` of `busPages`, one access each, and write the machine frames to `frames`.
+   * @returns how many were translated: fewer than `count` after recording a fault
+   */
+  translateAll(busPages: Int32Array, count: number, isWrite: boolean, frames: Int32Array): number;
   /** Whether the driver runs on another thread than the model: what it polls must be stored atomically then. */
   readonly isDriverRemote: boolean;
   /** Changes whenever views from before must not be used any more: an extent was retired and its number may come back. */

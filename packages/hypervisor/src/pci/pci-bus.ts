@@ -182,8 +182,9 @@ class Slot {
   }
 
   poll(): boolean {
+    // A plain look: a reset that was just requested is seen in a later turn.
+    if (this.row.words[ROW.resetRequested] === this.resetsDone) return this.model.poll();
     const requested = Atomics.load(this.row.words, ROW.resetRequested);
-    if (requested === this.resetsDone) return this.model.poll();
     this.reset();
     this.resetsDone = requested;
     Atomics.store(this.row.words, ROW.resetDone, requested);
@@ -246,6 +247,10 @@ class SlotMaster implements BusMaster {
 
   translate(busPage: number, isWrite: boolean): FrameNumber | -1 {
     return this.isEnabled ? this.iommu.translate(this.requester, busPage, isWrite) : -1;
+  }
+
+  translateAll(busPages: Int32Array, count: number, isWrite: boolean, frames: Int32Array): number {
+    return this.isEnabled ? this.iommu.translateAll(this.requester, busPages, count, isWrite, frames) : 0;
   }
 
   get viewEpoch(): number {
@@ -329,6 +334,7 @@ class SlotFunction implements PciFunction {
 
 /** Registers of a model; all ones while the memory space is disabled, as a master abort reads. */
 class ModelMmio implements Mmio {
+  readonly isRemote = false;
   readonly lengthBytes: number;
   private readonly slot: Slot;
   private readonly index: number;
@@ -352,6 +358,7 @@ class ModelMmio implements Mmio {
 
 /** The MSI-X table and pending bits as registers. */
 class MsixMmio implements Mmio {
+  readonly isRemote = false;
   readonly lengthBytes: number;
   private readonly slot: Slot;
 
