@@ -1,5 +1,5 @@
 // A driver domain with a bridge and guests with cards, connected by the real hypervisor, xenstore and xenbus, on one thread.
-import { Bridge, createNetBackend, type NetBackendOptions } from '@splitring/backend';
+import { Bridge, createNetBackend, type NetBackendOptions, type Vif } from '@splitring/backend';
 import { createNetFrontend, type NetFrontendOptions, type Nic } from '@splitring/frontend';
 import {
   attachDevice,
@@ -30,6 +30,8 @@ export class NetCluster {
   readonly driverDomain: RigDomain;
   readonly bridge: Bridge;
   readonly guests: ClusterGuest[] = [];
+  /** Cards at their back ends, in the order of connecting. */
+  readonly vifs: Vif[] = [];
 
   constructor(options: Partial<NetBackendOptions> = {}) {
     this.driver = this.hypervisor.attachInThread(this.hypervisor.createDomain({ name: 'net' }));
@@ -38,7 +40,8 @@ export class NetCluster {
     const bridge = (name: string) => (name === 'lan0' ? this.bridge : undefined);
     const { kernel } = this.driverDomain;
     kernel.add(this.bridge);
-    new XenbusBackend(kernel, [createNetBackend({ bridge, ...options })]);
+    const onVif = (vif: Vif, isConnected: boolean) => void (isConnected && this.vifs.push(vif));
+    new XenbusBackend(kernel, [createNetBackend({ bridge, onVif, ...options })]);
   }
 
   /** Add a guest with a card, connected unless something refuses. */

@@ -18,12 +18,13 @@ export {
   VERDICT,
   type Verdict,
 } from './net/bridge.ts';
+export { type CardDriver, CardUplink, type CardUplinkCounters } from './net/card-uplink.ts';
 export { Frame, type FramePage } from './net/frame.ts';
 export type { NetSchedulerOptions } from './net/net-scheduler.ts';
 export { createNetBackend, type NetBackendOptions } from './net/netback.ts';
 export { type CaptureOptions, PcapngCapture } from './net/pcapng.ts';
 export { frameForStream, STREAM_HEADER_BYTES, StreamDecoder } from './net/stream-framing.ts';
-export { type FrameCarrier, Uplink, type UplinkCounters } from './net/uplink.ts';
+export { type FrameCarrier, Uplink, type UplinkCounters, type UplinkOptions } from './net/uplink.ts';
 export type { Vif } from './net/vif.ts';
 export type { VifCounters } from './net/vif-counters.ts';
 export { decapsulate, encapsulate, VXLAN_HEADER_BYTES, VXLAN_PORT } from './net/vxlan.ts';

@@ -129,6 +129,12 @@ export class DomainKernel implements Kernel, Stepped {
     return earliest;
   }
 
+  usesEventLoop(): boolean {
+    for (const machine of this.machines) if (machine.usesEventLoop?.() === true) return true;
+    for (const machine of this.controlMachines) if (machine.usesEventLoop?.() === true) return true;
+    return false;
+  }
+
   needsEventLoop(): boolean {
     for (const machine of this.machines) if (machine.needsEventLoop?.() === true) return true;
     for (const machine of this.controlMachines) if (machine.needsEventLoop?.() === true) return true;

@@ -27,4 +27,9 @@ export interface Stepped {
   deadlineMs?(): number;
   /** Whether work is outstanding that only this thread's event loop can finish (an fsync, a socket). */
   needsEventLoop?(): boolean;
+  /**
+   * Whether news may come through this thread's event loop at any time (an open socket): the thread must not block in
+   * `Atomics.wait`. Whoever says so calls `Kernel.requestPoll` when something has come.
+   */
+  usesEventLoop?(): boolean;
 }

@@ -1,6 +1,6 @@
 // Sockets that speak QEMU's stream framing: QEMU guests attach to the bridge, or the bridge attaches to passt.
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
-import type { Kernel } from '@splitring/hypervisor';
+import type { Kernel, Stepped } from '@splitring/hypervisor';
 import type { Bridge } from './bridge.ts';
 import { frameForStream, StreamDecoder } from './stream-framing.ts';
 import { Uplink } from './uplink.ts';
@@ -44,10 +44,13 @@ export async function listenForStreams(
     });
   });
   await listening(server, address);
+  const waiting: Stepped = { poll: () => false, usesEventLoop: () => true }; // a peer may come at any time
+  kernel.add(waiting);
   return {
     uplinks,
     close: () =>
       new Promise((resolve) => {
+        kernel.remove(waiting);
         for (const socket of sockets) socket.destroy();
         server.close(() => resolve());
       }),

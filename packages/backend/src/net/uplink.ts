@@ -8,8 +8,18 @@ import { Frame } from './frame.ts';
 import { PrivatePage, wrapPrivate } from './private-page.ts';
 import { toWireFrames } from './soft-offload.ts';
 
-/** What happened at an uplink. */
+/** How an uplink is attached. */
+export interface UplinkOptions extends LinkOptions {
+  /** Whether its carrier is polled by this thread; false (the default) for sockets, which need the event loop. */
+  readonly isLocal?: boolean;
+}
+
+/** What happened at an uplink: `txOffered` + `txSegments` = `txFrames` + `txDropped` + `txUnsuitable`. */
 export interface UplinkCounters {
+  /** Frames that the bridge handed over. */
+  txOffered: number;
+  /** Frames that came into being by cutting large ones, beyond those. */
+  txSegments: number;
   /** Frames handed to the carrier. */
   txFrames: number;
   /** Frames that the carrier had no room for. */
@@ -36,19 +46,29 @@ export type FrameCarrier = (frame: Uint8Array) => boolean;
 export class Uplink implements BridgePort, Stepped {
   readonly name: string;
   /** What happened here. */
-  readonly counters: UplinkCounters = { txFrames: 0, txDropped: 0, txUnsuitable: 0, rxFrames: 0, rxErrors: 0 };
+  readonly counters: UplinkCounters = {
+    txOffered: 0,
+    txSegments: 0,
+    txFrames: 0,
+    txDropped: 0,
+    txUnsuitable: 0,
+    rxFrames: 0,
+    rxErrors: 0,
+  };
   /** This port's place on the bridge. */
   readonly link: BridgeLink;
   readonly #kernel: Kernel;
   readonly #carry: FrameCarrier;
   readonly #frame = new Frame();
+  readonly #isLocal: boolean;
   #isOpen = true;
 
   /** Attach to `bridge`; `kernel` is told that this thread's event loop is needed from now on. */
-  constructor(name: string, bridge: Bridge, kernel: Kernel, carry: FrameCarrier, options: LinkOptions = {}) {
+  constructor(name: string, bridge: Bridge, kernel: Kernel, carry: FrameCarrier, options: UplinkOptions = {}) {
     this.name = name;
     this.#kernel = kernel;
     this.#carry = carry;
+    this.#isLocal = options.isLocal ?? false;
     this.link = bridge.attach(this, { canHold: false, ...options });
     kernel.add(this);
   }
@@ -63,7 +83,9 @@ export class Uplink implements BridgePort, Stepped {
         isCarried = false;
       }
     });
+    this.counters.txOffered += 1;
     if (count === 0) this.counters.txUnsuitable += 1;
+    else this.counters.txSegments += count - 1;
     return isCarried && count > 0 ? VERDICT.taken : VERDICT.dropped;
   }
 
@@ -99,7 +121,7 @@ export class Uplink implements BridgePort, Stepped {
     return false;
   }
 
-  needsEventLoop(): boolean {
-    return this.#isOpen;
+  usesEventLoop(): boolean {
+    return this.#isOpen && !this.#isLocal;
   }
 }

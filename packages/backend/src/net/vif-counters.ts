@@ -20,6 +20,8 @@ export interface VifCounters {
   rxBytes: number;
   /** Frames that found no room at the guest and could not wait. */
   rxNoRoom: number;
+  /** Frames that came into being by cutting large ones for the guest, beyond those that the bridge offered. */
+  rxSegments: number;
   /** Frames larger or otherwise unlike what the guest can receive. */
   rxUnsuitable: number;
   /** Frames that waited too long for buffers of the guest. */
@@ -50,6 +52,7 @@ export function createVifCounters(): VifCounters {
     rxFrames: 0,
     rxBytes: 0,
     rxNoRoom: 0,
+    rxSegments: 0,
     rxUnsuitable: 0,
     rxStalled: 0,
     rxStalls: 0,

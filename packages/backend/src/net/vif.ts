@@ -134,7 +134,10 @@ export class Vif implements BridgePort {
       const count = toWire(frame, (piece) => {
         if (queue.rx.deliver(piece) === VERDICT.held) this.enqueue(piece, queue);
       });
-      if (count > 0) return VERDICT.taken;
+      if (count > 0) {
+        this.counters.rxSegments += count - 1;
+        return VERDICT.taken;
+      }
     }
     this.counters.rxUnsuitable += 1;
     return VERDICT.dropped;

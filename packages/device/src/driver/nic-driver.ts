@@ -8,7 +8,17 @@ import {
   type PciFunction,
   type Stepped,
 } from '@splitring/hypervisor';
-import { IVAR_VALID, NIC_CTRL, NIC_RCTL, NIC_REG, NIC_STATUS, TCTL_ENABLE } from '../nic/nic-registers.ts';
+import {
+  IVAR_VALID,
+  MRQC_FIELDS,
+  MRQC_RSS,
+  NIC_CTRL,
+  NIC_QUEUES,
+  NIC_RCTL,
+  NIC_REG,
+  NIC_STATUS,
+  TCTL_ENABLE,
+} from '../nic/nic-registers.ts';
 import { type NicOffload, type NicReceiveInfo, NicRxRing, NicTxRing } from './nic-rings.ts';
 
 /** What the driver does besides the defaults. */
@@ -19,6 +29,8 @@ export interface NicDriverOptions {
   readonly maxFrameBytes?: number;
   /** Least microseconds between two interrupts; 0 by default. */
   readonly moderationUs?: number;
+  /** Queue pairs to use, 1 to 8; 1 by default. Flows are spread over them by their addresses and ports. */
+  readonly queuePairs?: number;
 }
 
 /** What the driver needs of its domain. */
@@ -30,9 +42,23 @@ const ALL_CAUSES = (1 << DATA_VECTOR) | (1 << LINK_VECTOR);
 /** Descriptors taken in one poll. */
 const RX_BUDGET = 128;
 const TX_NONE: NicOffload = {};
+const RETA_WORDS = 32;
+/** Microsoft's example key for receive-side scaling, as the card's ten little-endian words. */
+const RSS_KEY = Uint32Array.of(
+  0xda565a6d,
+  0xc20e5b25,
+  0x3d256741,
+  0xb08fa343,
+  0xcb2bcad0,
+  0xb4307bae,
+  0xa32dcb77,
+  0x0cf23080,
+  0x3bb7426a,
+  0xfa01acbe,
+);
 
 /**
- * Drives one card with one queue pair. Stepped: add it to the kernel.
+ * Drives one card. Stepped: add it to the kernel.
  *
  * @example
  * const driver = new NicDriver(kernel, kernel.hypercalls.pci.open(rid), { isPromiscuous: true });
@@ -49,8 +75,8 @@ export class NicDriver implements Stepped {
   private readonly kernel: NicKernel;
   private readonly pci: PciFunction;
   private readonly registers: Mmio;
-  private readonly tx: NicTxRing;
-  private readonly rx: NicRxRing;
+  private readonly tx: readonly NicTxRing[];
+  private readonly rx: readonly NicRxRing[];
   private readonly ports: readonly EvtchnPort[];
   private isUp = false;
   private isClosed = false;
@@ -65,8 +91,9 @@ export class NicDriver implements Stepped {
     this.registers.write32(NIC_REG.CTRL, NIC_CTRL.reset);
     this.registers.write32(NIC_REG.EIMC, ALL_CAUSES);
     this.macAddress = this.readAddress();
-    this.tx = new NicTxRing(kernel.hypercalls, this.registers, 0);
-    this.rx = new NicRxRing(kernel.hypercalls, this.registers, 0);
+    const queues = Array.from({ length: Math.min(NIC_QUEUES, Math.max(1, options.queuePairs ?? 1)) }, (_, at) => at);
+    this.tx = queues.map((queue) => new NicTxRing(kernel.hypercalls, this.registers, queue));
+    this.rx = queues.map((queue) => new NicRxRing(kernel.hypercalls, this.registers, queue));
     this.ports = [DATA_VECTOR, LINK_VECTOR].map((vector) => pci.bindVector(vector));
     for (const port of this.ports) kernel.onEvent(port, () => {}); // the event wakes the domain; poll() does the work
     this.start(options);
@@ -85,27 +112,34 @@ export class NicDriver implements Stepped {
 
   /** Frames of which the card wrote no good copy. */
   get receiveErrors(): number {
-    return this.rx.errors;
+    return this.rx.reduce((sum, ring) => sum + ring.errors, 0);
   }
 
   /** Send a frame; its bytes are copied. @returns false if there is no room or no link */
   send(frame: Uint8Array, offload: NicOffload = TX_NONE): boolean {
-    return !this.isClosed && this.isUp && this.tx.send(frame, offload);
+    if (this.isClosed || !this.isUp) return false;
+    const ring = this.tx[this.tx.length === 1 ? 0 : flowHash(frame) % this.tx.length] as NicTxRing; // in range
+    return ring.send(frame, offload);
   }
 
   poll(): boolean {
     if (this.isClosed) return false;
-    const hasSent = this.tx.reclaim();
-    const count = this.rx.poll(RX_BUDGET, this.take);
-    this.rx.refill();
-    this.tx.flush();
-    return this.look() || hasSent || count > 0;
+    let hasWorked = false;
+    for (const ring of this.rx) {
+      if (ring.poll(RX_BUDGET, this.take) > 0) hasWorked = true;
+      ring.refill();
+    }
+    for (const ring of this.tx) {
+      if (ring.reclaim()) hasWorked = true;
+      ring.flush();
+    }
+    return this.look() || hasWorked;
   }
 
   arm(): boolean {
     if (this.isClosed) return false;
     this.registers.write32(NIC_REG.EIMS, ALL_CAUSES); // sent interrupts masked themselves
-    return this.rx.hasNews;
+    return this.rx.some((ring) => ring.hasNews);
   }
 
   /** Stop the card and give everything back. Idempotent. */
@@ -118,13 +152,17 @@ export class NicDriver implements Stepped {
       this.kernel.offEvent(port);
       this.kernel.hypercalls.closePort(port);
     }
-    for (const run of [...this.tx.memory, ...this.rx.memory]) this.kernel.hypercalls.freeFrames(run);
+    for (const ring of [...this.tx, ...this.rx]) {
+      for (const run of ring.memory) this.kernel.hypercalls.freeFrames(run);
+    }
   }
 
   private start(options: NicDriverOptions): void {
     const { registers } = this;
     const queue = IVAR_VALID | DATA_VECTOR;
-    registers.write32(NIC_REG.IVAR, queue | (queue << 8));
+    for (let pair = 0; pair < this.rx.length; pair += 1)
+      registers.write32(NIC_REG.IVAR + 4 * pair, queue | (queue << 8));
+    if (this.rx.length > 1) this.scale(this.rx.length);
     registers.write32(NIC_REG.IVAR_MISC, (IVAR_VALID | LINK_VECTOR) << 8);
     registers.write32(NIC_REG.EITR, (options.moderationUs ?? 0) << 2);
     registers.write32(NIC_REG.EIAC, ALL_CAUSES);
@@ -136,6 +174,19 @@ export class NicDriver implements Stepped {
     registers.write32(NIC_REG.TCTL, TCTL_ENABLE);
     registers.write32(NIC_REG.CTRL, NIC_CTRL.setLinkUp | NIC_CTRL.vlanMode);
     registers.write32(NIC_REG.EIMS, ALL_CAUSES);
+  }
+
+  /** Spread received flows over `queues` queues. */
+  private scale(queues: number): void {
+    const { registers } = this;
+    for (const [word, value] of RSS_KEY.entries()) registers.write32(NIC_REG.RSSRK + 4 * word, value);
+    for (let word = 0; word < RETA_WORDS; word += 1) {
+      let value = 0;
+      for (let i = 0; i < 4; i += 1) value |= ((word * 4 + i) % queues) << (8 * i);
+      registers.write32(NIC_REG.RETA + 4 * word, value);
+    }
+    const fields = Object.values(MRQC_FIELDS).reduce((all, field) => all | field, 0);
+    registers.write32(NIC_REG.MRQC, MRQC_RSS | fields);
   }
 
   /** Look at the link. @returns whether it changed */
@@ -154,4 +205,14 @@ export class NicDriver implements Stepped {
     view.setUint32(4, this.registers.read32(NIC_REG.RAH), true);
     return bytes.slice(0, 6);
   }
+}
+
+/** Addresses and ports of a frame as a number: one flow, one queue, so that it keeps its order. */
+function flowHash(frame: Uint8Array): number {
+  let hash = 0;
+  for (let i = 0; i < 12; i += 1) hash = (Math.imul(hash, 31) + (frame[i] ?? 0)) | 0;
+  // IPv4 addresses and ports; other protocols are spread by their Ethernet addresses only.
+  const end = frame[12] === 8 && frame[13] === 0 ? Math.min(frame.length, 38) : 0;
+  for (let i = 26; i < end; i += 1) hash = (Math.imul(hash, 31) + (frame[i] as number)) | 0; // in range
+  return (hash ^ (hash >>> 15)) >>> 0;
 }

@@ -29,6 +29,22 @@ export interface NicOptions {
   readonly clock: Clock;
 }
 
+/** What the card lost without a register of its own for it. They outlive a reset. */
+export interface NicCounters {
+  /** Frames that came while the link was down or the receiver off. */
+  rxDark: number;
+  /** Frames for other addresses or VLANs. */
+  rxFiltered: number;
+  /** Frames that could not be written to memory. */
+  rxFaults: number;
+  /** Frames of the driver that could not be read, or were not what their offload asks for. */
+  txBad: number;
+  /** Frames that came into being by cutting large ones, beyond those of the driver. */
+  txSegments: number;
+  /** Frames of the driver, good and bad, before cutting. */
+  txTaken: number;
+}
+
 const BAR_BYTES = 0x20_000;
 /** Descriptors fetched from one queue in a poll. */
 const BURST = 64;
@@ -52,6 +68,8 @@ export class Nic82576 implements DeviceModel {
   };
   /** DMA, for tests and statistics. */
   readonly dma: NicDma;
+  /** What happened besides what the statistics registers tell. */
+  readonly counters: NicCounters = { rxDark: 0, rxFiltered: 0, rxFaults: 0, txBad: 0, txSegments: 0, txTaken: 0 };
   private readonly options: NicOptions;
   private readonly filter = new NicFilter();
   private readonly interrupts: NicInterrupts;
@@ -71,7 +89,7 @@ export class Nic82576 implements DeviceModel {
     this.options = options;
     this.dma = new NicDma(master);
     this.interrupts = new NicInterrupts(master, options.clock);
-    this.engines = this.tx.map((queue) => new NicTransmit(this.dma, queue, (frame) => this.emit(frame)));
+    this.engines = this.tx.map((queue) => new NicTransmit(this.dma, queue, this.counters, (frame) => this.emit(frame)));
     this.filter.reset(options.mac);
     options.wire.onFrame = (frame) => this.arrive(frame);
     options.wire.onCarrier = () => this.linkChanged();
@@ -232,14 +250,25 @@ export class Nic82576 implements DeviceModel {
   }
 
   private arrive(frame: Uint8Array): void {
-    if (!this.isLinkUp || (this.rctl & NIC_RCTL.enable) === 0) return;
+    if (!this.isLinkUp || (this.rctl & NIC_RCTL.enable) === 0) {
+      this.counters.rxDark += 1;
+      return;
+    }
+    this.count(NIC_REG.TPR, 1);
     if (this.fifo.length >= FIFO_FRAMES) this.count(NIC_REG.MPC, 1);
     else this.fifo.push(frame);
   }
 
   private take(frame: Uint8Array): void {
     const longest = (this.rctl & NIC_RCTL.longPackets) === 0 ? MAX_STANDARD_BYTES : this.longestBytes;
-    if (frame.length < 14 || !this.filter.accepts(frame, this.rctl)) return;
+    if (frame.length < 14) {
+      this.count(NIC_REG.RUC, 1);
+      return;
+    }
+    if (!this.filter.accepts(frame, this.rctl)) {
+      this.counters.rxFiltered += 1;
+      return;
+    }
     if (frame.length > longest) {
       this.count(NIC_REG.ROC, 1);
       return;
@@ -252,7 +281,10 @@ export class Nic82576 implements DeviceModel {
       return;
     }
     this.interrupts.queueEvent(queue, false);
-    if (outcome !== RECEIVE.taken) return;
+    if (outcome !== RECEIVE.taken) {
+      this.counters.rxFaults += 1;
+      return;
+    }
     this.count(NIC_REG.GPRC, 1);
     this.count(NIC_REG.GORCL, frame.length + 4);
     if (((frame[0] as number) & 1) !== 0) this.count(frame[0] === 0xff ? NIC_REG.BPRC : NIC_REG.MPRC, 1);

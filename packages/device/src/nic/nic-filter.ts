@@ -1,6 +1,13 @@
 // Which frames a card takes, and on which queue: address and VLAN filters, receive-side scaling.
-import { createPacketHeaders, ETHERTYPE, parseHeaders, read16 } from '../net/packet-headers.ts';
-import { MRQC_RSS, NIC_ADDRESSES, NIC_RCTL, RAH_VALID } from './nic-registers.ts';
+import {
+  createPacketHeaders,
+  ETHERTYPE,
+  IPPROTO,
+  type PacketHeaders,
+  parseHeaders,
+  read16,
+} from '../net/packet-headers.ts';
+import { MRQC_FIELDS, MRQC_RSS, NIC_ADDRESSES, NIC_RCTL, RAH_VALID } from './nic-registers.ts';
 
 /** The filter registers of one function. */
 export class NicFilter {
@@ -16,6 +23,7 @@ export class NicFilter {
   readonly key = new Uint32Array(10);
   /** MRQC. */
   queueControl = 0;
+  readonly #input = new Uint8Array(36);
 
   /** Whether a frame passes under `rctl`. */
   accepts(frame: Uint8Array, rctl: number): boolean {
@@ -30,11 +38,30 @@ export class NicFilter {
     if ((this.queueControl & 7) !== MRQC_RSS) return 0;
     const headers = createPacketHeaders();
     if (!parseHeaders(frame, frame.length, headers)) return 0;
-    const isV4 = headers.etherType === ETHERTYPE.ipv4;
-    const from = headers.networkAt + (isV4 ? 12 : 8);
-    const input = frame.subarray(from, from + (isV4 ? 8 : 32));
-    const hash = toeplitz(this.key, input) & 127;
+    const lengthBytes = this.#hashInput(frame, headers);
+    if (lengthBytes === 0) return 0;
+    const hash = toeplitz(this.key, this.#input.subarray(0, lengthBytes)) & 127;
     return ((this.redirection[hash >>> 2] as number) >>> ((hash & 3) * 8)) & 7;
+  }
+
+  /** Gather what MRQC lets into the hash: addresses, and ports of the protocols that it names. @returns bytes, 0: none */
+  #hashInput(frame: Uint8Array, headers: PacketHeaders): number {
+    const isV4 = headers.etherType === ETHERTYPE.ipv4;
+    const { tcpIpv4, ipv4, ipv6, tcpIpv6, udpIpv4, udpIpv6 } = MRQC_FIELDS;
+    const { queueControl } = this;
+    let withPorts = 0;
+    if (headers.transportAt !== 0 && !headers.isFragment) {
+      if (headers.protocol === IPPROTO.tcp) withPorts = isV4 ? tcpIpv4 : tcpIpv6;
+      else if (headers.protocol === IPPROTO.udp) withPorts = isV4 ? udpIpv4 : udpIpv6;
+    }
+    const hasPorts = (queueControl & withPorts) !== 0;
+    if (!hasPorts && (queueControl & (isV4 ? ipv4 : ipv6)) === 0) return 0;
+    const from = headers.networkAt + (isV4 ? 12 : 8);
+    const addressBytes = isV4 ? 8 : 32;
+    this.#input.set(frame.subarray(from, from + addressBytes));
+    if (!hasPorts) return addressBytes;
+    this.#input.set(frame.subarray(headers.transportAt, headers.transportAt + 4), addressBytes);
+    return addressBytes + 4;
   }
 
   /** Everything to its default; `mac` is what the card's memory holds. */

@@ -33,7 +33,9 @@ export const NIC_REG = {
   GORCL: 0x4088,
   GOTCL: 0x4090,
   RNBC: 0x40a0,
+  RUC: 0x40a4,
   ROC: 0x40ac,
+  TPR: 0x40d0,
   RXQ: 0xc000,
   TXQ: 0xe000,
 } as const;
@@ -66,6 +68,15 @@ export const RAH_VALID = 0x8000_0000;
 export const IVAR_VALID = 0x80;
 /** Receive-side scaling in MRQC. */
 export const MRQC_RSS = 2;
+/** What MRQC lets into the hash: addresses, with ports where it says so. */
+export const MRQC_FIELDS = {
+  tcpIpv4: 1 << 16,
+  ipv4: 1 << 17,
+  ipv6: 1 << 20,
+  tcpIpv6: 1 << 21,
+  udpIpv4: 1 << 22,
+  udpIpv6: 1 << 23,
+} as const;
 
 /** Descriptors are 16 bytes in both directions. */
 export const DESCRIPTOR_BYTES = 16;

@@ -4,6 +4,7 @@ import { internetChecksum } from '../net/internet-checksum.ts';
 import { fillChecksum, segmentTcp } from '../net/offload.ts';
 import { createPacketHeaders, ETHERTYPE, parseHeaders, write16 } from '../net/packet-headers.ts';
 import { insertTag } from '../net/vlan-tag.ts';
+import type { NicCounters } from './nic-82576.ts';
 import type { NicDma } from './nic-dma.ts';
 import type { NicQueueState } from './nic-queue-state.ts';
 import { TXD } from './nic-registers.ts';
@@ -19,6 +20,7 @@ export class NicTransmit {
   readonly #dma: NicDma;
   readonly #queue: NicQueueState;
   readonly #emit: EmitFrame;
+  readonly #counters: Pick<NicCounters, 'txBad' | 'txSegments' | 'txTaken'>;
   readonly #frame = new Uint8Array(MAX_FRAME_BYTES);
   #length = 0;
   #isBad = false;
@@ -26,10 +28,16 @@ export class NicTransmit {
   #segmentBytes = 0;
 
   /** Serve `queue`. */
-  constructor(dma: NicDma, queue: NicQueueState, emit: EmitFrame) {
+  constructor(
+    dma: NicDma,
+    queue: NicQueueState,
+    counters: Pick<NicCounters, 'txBad' | 'txSegments' | 'txTaken'>,
+    emit: EmitFrame,
+  ) {
     this.#dma = dma;
     this.#queue = queue;
     this.#emit = emit;
+    this.#counters = counters;
   }
 
   /** Forget a frame that is half fetched. */
@@ -85,17 +93,26 @@ export class NicTransmit {
     const isGood = !this.#isBad && length >= 14;
     this.#length = 0;
     this.#isBad = false;
-    if (!isGood) return;
+    this.#counters.txTaken += 1;
+    if (!isGood) {
+      this.#counters.txBad += 1;
+      return;
+    }
     const withVlan = (bytes: Uint8Array) => {
       this.#emit((command & TXD.vlan) === 0 ? bytes : insertTag(bytes, this.#vlan));
       return true;
     };
     if ((command & TXD.segment) !== 0) {
-      segmentTcp(this.#frame, length, this.#segmentBytes, withVlan);
+      const pieces = segmentTcp(this.#frame, length, this.#segmentBytes, withVlan);
+      if (pieces > 0) this.#counters.txSegments += pieces - 1;
+      else this.#counters.txBad += 1;
       return;
     }
     if ((offloads & TXD.ipChecksum) !== 0) fillIpChecksum(this.#frame, length);
-    if ((offloads & TXD.l4Checksum) !== 0 && !fillChecksum(this.#frame, length)) return;
+    if ((offloads & TXD.l4Checksum) !== 0 && !fillChecksum(this.#frame, length)) {
+      this.#counters.txBad += 1;
+      return;
+    }
     withVlan(this.#frame.subarray(0, length));
   }
 }

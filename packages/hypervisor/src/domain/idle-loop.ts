@@ -12,6 +12,8 @@ export interface IdleOptions {
   readonly sliceMs: number;
   /** Give the thread's event loop one turn. */
   readonly turn: () => Promise<void>;
+  /** Timers for sleeps beside which the event loop runs; without it such a domain never sleeps. */
+  readonly schedule?: Schedule;
 }
 
 /** Milliseconds to sleep: until the next deadline, at most one slice. */
@@ -54,7 +56,8 @@ export function pumpUntil(
 
 /**
  * Run a domain that lives in its idle loop (a driver domain) until `isDone`. It parks the thread when there is nothing
- * to do, and takes turns with the event loop while asynchronous work is outstanding, starving neither.
+ * to do, and takes turns with the event loop while asynchronous work is outstanding, starving neither. With sockets open
+ * it sleeps where they can wake it.
  */
 export async function runDomain(kernel: DomainKernel, isDone: () => boolean, options: IdleOptions): Promise<void> {
   while (!isDone()) {
@@ -62,9 +65,85 @@ export async function runDomain(kernel: DomainKernel, isDone: () => boolean, opt
       // Completions arrive through the event loop; rings are served between its turns.
       kernel.poll();
       await options.turn();
+    } else if (kernel.usesEventLoop()) {
+      await pumpBeside(kernel, () => isDone() || kernel.needsEventLoop() || !kernel.usesEventLoop(), options);
     } else {
-      pumpUntil(kernel, () => isDone() || kernel.needsEventLoop(), options);
+      pumpUntil(kernel, () => isDone() || kernel.needsEventLoop() || kernel.usesEventLoop(), options);
     }
+  }
+}
+
+/** Polls in a row before sockets get their turn. */
+const POLLS_PER_SOCKET_TURN = 16;
+/** A turn of the event loop costs as much as so many empty polls. */
+const POLLS_PER_IDLE_TURN = 16;
+
+/** Poll until `isDone` beside an event loop that may bring news at any time; sleep where both it and events can wake us. */
+async function pumpBeside(kernel: DomainKernel, isDone: () => boolean, options: IdleOptions): Promise<void> {
+  const { words, index } = kernel.hypercalls.doorbell;
+  const sleep = new SharedSleep(kernel, options);
+  let idleTurns = 0;
+  while (!isDone()) {
+    const seen = Atomics.load(words, index);
+    let budget = POLLS_PER_SOCKET_TURN;
+    while (budget > 0 && kernel.poll()) budget -= 1;
+    if (budget < POLLS_PER_SOCKET_TURN) idleTurns = 0;
+    else idleTurns += 1;
+    if (idleTurns * POLLS_PER_IDLE_TURN <= options.spinPolls || kernel.arm()) {
+      await options.turn();
+      continue;
+    }
+    await sleep.until(seen, sleepMs(kernel, options.sliceMs));
+    await options.turn(); // whatever else has come meanwhile is handled in the same poll
+    idleTurns = options.spinPolls; // what woke us shows in the next poll, or nothing has come
+  }
+  sleep.end();
+}
+
+/** A sleep that events, the clock and `requestPoll` end. Only one waiter lies on the doorbell, however often it is used. */
+class SharedSleep {
+  private readonly kernel: DomainKernel;
+  private readonly options: IdleOptions;
+  private isParked = false;
+  private wake = () => {};
+
+  constructor(kernel: DomainKernel, options: IdleOptions) {
+    this.kernel = kernel;
+    this.options = options;
+    kernel.onPollRequest = () => this.wake();
+  }
+
+  /** Sleep unless the doorbell is no longer at `seen`. */
+  until(seen: number, ms: number): Promise<void> {
+    const { schedule } = this.options;
+    if (schedule === undefined || !this.park(seen)) return this.options.turn();
+    return new Promise((resolve) => {
+      const cancel = schedule(() => this.wake(), ms);
+      this.wake = () => {
+        this.wake = () => {};
+        cancel();
+        resolve();
+      };
+    });
+  }
+
+  /** Forget about requests; a waiter that is left over harms nobody. */
+  end(): void {
+    this.kernel.onPollRequest = () => {};
+  }
+
+  /** @returns false if the doorbell has rung since `seen` */
+  private park(seen: number): boolean {
+    const { words, index } = this.kernel.hypercalls.doorbell;
+    if (this.isParked) return Atomics.load(words, index) === seen;
+    const result = Atomics.waitAsync(words, index, seen);
+    if (!result.async) return false;
+    this.isParked = true;
+    void result.value.then(() => {
+      this.isParked = false;
+      this.wake();
+    });
+    return true;
   }
 }
 

@@ -11,6 +11,7 @@ import {
   type StartInfo,
 } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
+import { OpenCards } from './open-cards.ts';
 import { OpenDisks } from './open-disks.ts';
 import type { DriverRole, GuestRole, ThreadBoot, ThreadResult } from './thread-boot.ts';
 
@@ -76,11 +77,14 @@ async function driverDomain(
   hypercalls: DomainHypercalls,
   environment: ThreadEnvironment,
 ): Promise<void> {
-  const disks = new OpenDisks(role.disks, kernel, hypercalls);
+  const bus = hypercalls.startPciBus(kernel.clock);
+  kernel.add(bus);
+  const disks = new OpenDisks(role.disks, kernel, hypercalls, bus);
   try {
     await environment.park(kernel, () => disks.isSettled);
     const domain = startDriverDomain({ kernel, disks: disks.devices(), bridges: role.bridges });
-    const networks = await environment.openNetworks?.(role, kernel, domain.bridges);
+    const { outside } = new OpenCards(role.cables, domain.bridges, { kernel, hypercalls, bus });
+    const networks = await environment.openNetworks?.(role, kernel, new Map([...domain.bridges, ...outside]));
     domain.ready();
     await environment.park(kernel, () => domain.isOver());
     await networks?.close();

@@ -1,6 +1,6 @@
 // The disks of a driver domain: medium, controller model and native driver of each, on this thread's PCI bus.
 import { type BlockDevice, ImageFile, type Medium, MemoryMedium, NvmeController, NvmeDriver } from '@splitring/device';
-import type { DomainHypercalls, DomainKernel } from '@splitring/hypervisor';
+import type { DomainHypercalls, DomainKernel, PciBus } from '@splitring/hypervisor';
 import { InvariantError } from 'sharedarraybuffer-ring';
 import type { DiskBoot } from './thread-boot.ts';
 
@@ -20,9 +20,7 @@ export class OpenDisks {
   private readonly drivers = new Map<string, NvmeDriver>();
 
   /** Plug in and start every disk. @throws MediumError for the first that cannot be opened */
-  constructor(disks: readonly DiskBoot[], kernel: DomainKernel, hypercalls: DomainHypercalls) {
-    const bus = hypercalls.startPciBus(kernel.clock);
-    kernel.add(bus);
+  constructor(disks: readonly DiskBoot[], kernel: DomainKernel, hypercalls: DomainHypercalls, bus: PciBus) {
     try {
       for (const disk of disks) {
         const medium = openMedium(disk);

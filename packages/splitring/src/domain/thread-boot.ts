@@ -1,6 +1,7 @@
 // What a domain's thread is started with: plain data, shared buffers, one port.
 
 import type { MessagePort } from 'node:worker_threads';
+import type { LinkFaults } from '@splitring/device';
 import type { DomainBoot, RoutingId } from '@splitring/hypervisor';
 
 /** A disk that a driver domain shall serve. */
@@ -31,12 +32,38 @@ export type UplinkBoot =
   | { readonly bridge: string; readonly listen: string }
   | { readonly bridge: string; readonly connect: string };
 
+/** A network card in a driver domain. */
+export interface CardBoot {
+  /** Name of its port. */
+  readonly name: string;
+  /** The bridge that it is a port of. */
+  readonly bridge: string;
+  /** Its PCI function. */
+  readonly routingId: RoutingId;
+  /** The address in its memory. */
+  readonly mac: Uint8Array;
+  /** Queue pairs that its driver uses. */
+  readonly queuePairs: number;
+}
+
+/** A cable from a card to another one, or to a bridge of that name beyond which sockets lie. */
+export interface CableBoot {
+  readonly near: CardBoot;
+  readonly far: CardBoot | { readonly outside: string };
+  /** What it does to frames. */
+  readonly faults: LinkFaults;
+  /** Decides which frames. */
+  readonly seed: number;
+}
+
 /** What a driver domain does. */
 export interface DriverRole {
   readonly kind: 'driver';
   readonly disks: readonly DiskBoot[];
   readonly bridges: readonly string[];
-  /** Ways of its bridges out of the machine. */
+  /** Its network cards, by their cables. */
+  readonly cables: readonly CableBoot[];
+  /** Ways of its bridges, or from its cables, out of the machine. */
   readonly uplinks: readonly UplinkBoot[];
   /** Capture files by bridge. */
   readonly captures: Readonly<Record<string, string>>;

@@ -32,5 +32,11 @@ export const unrefSchedule: Schedule = (callback, ms) => {
   return () => clearTimeout(timer);
 };
 
+/** Timers that keep the thread alive: for sleeps of a domain. */
+export const timer: Schedule = (callback, ms) => {
+  const handle = setTimeout(callback, ms);
+  return () => clearTimeout(handle);
+};
+
 /** One turn of this thread's event loop. */
 export const eventLoopTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

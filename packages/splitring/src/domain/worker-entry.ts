@@ -14,7 +14,7 @@ import { SplitringError } from 'sharedarraybuffer-ring';
 import { runDomainThread, type ThreadEnvironment } from './domain-thread.ts';
 import { openNetworks } from './open-networks.ts';
 import type { ThreadBoot, ThreadResult } from './thread-boot.ts';
-import { eventLoopTurn, realClock, realRandom, unrefSchedule } from './thread-time.ts';
+import { eventLoopTurn, realClock, realRandom, timer, unrefSchedule } from './thread-time.ts';
 
 /** Longest sleep of an idle loop: the bound of a wake-up that a dying peer never sent. */
 const SLICE_MS = 100;
@@ -46,6 +46,7 @@ export default function liveDomain(boot: ThreadBoot): Promise<ThreadResult> {
     },
     sliceMs: SLICE_MS,
     turn: eventLoopTurn,
+    schedule: timer,
   };
   return runDomainThread(boot, {
     attach: ({ hypervisor, control }) => attach(hypervisor, controlPort(control)),

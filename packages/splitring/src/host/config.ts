@@ -30,6 +30,25 @@ const disk = z.strictObject({
   readonly: z.boolean().default(false),
 });
 
+const share = z.number().min(0).max(1);
+/** A modelled network card, its driver and a cable on the way. */
+const card = z.strictObject({
+  /** Queue pairs that the driver uses. */
+  queues: z.int().min(1).max(8).default(1),
+  /** What the cable does to frames: shares of them, and a delay. */
+  faults: z
+    .strictObject({
+      loss: share.optional(),
+      duplication: share.optional(),
+      corruption: share.optional(),
+      reordering: share.optional(),
+      delayMs: z.number().min(0).optional(),
+    })
+    .default({}),
+  /** Decides which frames the faults hit. */
+  seed: z.int().default(1),
+});
+
 const uplink = z.union([
   z.strictObject({
     bridge: name,
@@ -40,11 +59,14 @@ const uplink = z.union([
       port: z.int().min(1).max(65_535).optional(),
       localAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
     }),
+    card: card.optional(),
   }),
   /** A Unix socket where QEMU guests attach (`-netdev stream`). */
-  z.strictObject({ bridge: name, listen: z.string().min(1) }),
+  z.strictObject({ bridge: name, listen: z.string().min(1), card: card.optional() }),
   /** A Unix socket of passt to attach to. */
-  z.strictObject({ bridge: name, connect: z.string().min(1) }),
+  z.strictObject({ bridge: name, connect: z.string().min(1), card: card.optional() }),
+  /** A cable to another bridge of this driver domain, with a card at each end. */
+  z.strictObject({ bridge: name, to: name, card: card.optional() }),
 ]);
 
 const driverDomain = z.strictObject({
@@ -89,6 +111,10 @@ const domain = z.strictObject({
 
 const host = z.strictObject({ driverDomains: z.array(driverDomain).default([]) });
 
+/** A checked uplink. */
+export type CheckedUplink = z.output<typeof uplink>;
+/** A checked card. */
+export type CheckedCard = z.output<typeof card>;
 /** What `createHost` takes. */
 export type HostConfig = z.input<typeof host>;
 /** What `createDomain` takes. */

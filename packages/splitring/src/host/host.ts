@@ -1,6 +1,13 @@
 // The host: one machine with its driver domains, to which guests are added.
 
-import { type Domain, type DomainUsage, type DomId, routingId, SharedCounters } from '@splitring/hypervisor';
+import {
+  type Domain,
+  type DomainUsage,
+  type DomId,
+  type RoutingId,
+  routingId,
+  SharedCounters,
+} from '@splitring/hypervisor';
 import { vbdNumber } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts';
@@ -14,6 +21,7 @@ import {
 } from './config.ts';
 import { type DomainOutcome, outcomeOf, RunningGuest } from './domain.ts';
 import { type DiskStorage, prepareStorage } from './images.ts';
+import { planUplinks } from './plan-uplinks.ts';
 import { type HostPlatform, realPlatform } from './platform.ts';
 import { type DeviceRequest, Toolstack } from './toolstack.ts';
 
@@ -101,17 +109,27 @@ export class Host implements AsyncDisposable {
       const ready = await prepareStorage(name, disk);
       this.#storage.push(ready);
       storage.set(name, ready);
-      const id = routingId(0, this.#nextDevice, 0);
-      this.#nextDevice += 1;
+      const id = this.#nextFunction();
       disks.push({ name, routingId: id, image: ready.image, memory: ready.memory, isReadonly: disk.readonly });
     }
+    const { bridges, captures } = config;
+    const cards: RoutingId[] = [];
+    const network = planUplinks(config.uplinks, bridges, () => {
+      const id = this.#nextFunction();
+      cards.push(id);
+      return id;
+    });
     const domain = this.#build(config.name);
-    const { bridges, uplinks, captures } = config;
-    for (const disk of disks) {
-      hypervisor.pci.add(disk.routingId, domain.domid);
-      hypervisor.pci.assign(disk.routingId, domain.domid, domain.generation);
+    for (const id of [...disks.map((disk) => disk.routingId), ...cards]) {
+      hypervisor.pci.add(id, domain.domid);
+      hypervisor.pci.assign(id, domain.domid, domain.generation);
     }
-    const driver = await this.#start(domain, { kind: 'driver', disks, bridges, uplinks, captures }, config.memory, []);
+    const driver = await this.#start(
+      domain,
+      { kind: 'driver', disks, bridges, ...network, captures },
+      config.memory,
+      [],
+    );
     this.#drivers.push(driver);
     const ready = this.#toolstack.nodeExists(`/local/domain/${domain.domid}/data/ready`);
     const early = await Promise.race([ready, driver.exited]);
@@ -173,6 +191,12 @@ export class Host implements AsyncDisposable {
   /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  #nextFunction(): RoutingId {
+    const id = routingId(0, this.#nextDevice, 0);
+    this.#nextDevice += 1;
+    return id;
   }
 
   #build(name: string): Domain {
