@@ -15,6 +15,7 @@ function machine(parts: Partial<Stepped> = {}) {
     },
     deadlineMs: () => parts.deadlineMs?.() ?? Number.POSITIVE_INFINITY,
     needsEventLoop: () => parts.needsEventLoop?.() ?? false,
+    usesEventLoop: () => parts.usesEventLoop?.() ?? false,
   };
   return { stepped, count };
 }
@@ -183,6 +184,41 @@ test('runDomain takes turns with the event loop while a machine needs it', async
   kernel.add(flushing.stepped);
   await runDomain(kernel, () => isFlushed, { ...idle, turn });
   t.is(flushing.count.polls, 5, 'rings are served between the turns');
+});
+
+const schedule = (callback: () => void, ms: number) => {
+  const timer = setTimeout(callback, ms);
+  return () => clearTimeout(timer);
+};
+
+test('runDomain sleeps beside open sockets: few polls, and a request, an event or a deadline ends the sleep', async (t) => {
+  const { kernel, raise, advance } = domain();
+  let isDone = false;
+  let isOpen = true;
+  let deadline = Number.POSITIVE_INFINITY;
+  const socket = machine({ usesEventLoop: () => isOpen, deadlineMs: () => deadline });
+  kernel.add(socket.stepped);
+  const running = runDomain(kernel, () => isDone, { ...idle, spinPolls: 0, sliceMs: 10_000, schedule });
+  const after = async (act: () => void): Promise<number> => {
+    const before = socket.count.polls;
+    act();
+    await new Promise((resolve) => setTimeout(resolve, 40));
+    return socket.count.polls - before;
+  };
+  await after(() => {});
+  t.is(await after(() => {}), 0, 'asleep');
+  t.true((await after(() => kernel.requestPoll())) > 0);
+  t.true((await after(raise)) > 0);
+  for (let i = 0; i < 10; i += 1) t.true((await after(() => kernel.requestPoll())) < 4, 'and asleep again');
+  t.true((await after(raise)) > 0, 'events are still heard');
+  deadline = 15;
+  await after(() => kernel.requestPoll());
+  t.true((await after(() => advance(20))) > 0);
+  deadline = Number.POSITIVE_INFINITY;
+  isOpen = false; // the last socket is closed: back to a blocking sleep, which ends with the domain
+  isDone = true;
+  kernel.requestPoll();
+  await running;
 });
 
 test('EventLoopPump polls on events, on deadlines and on request, and stops', async (t) => {
