@@ -46,7 +46,8 @@ export {
   type WireCounters,
   WireEnd,
 } from './nic/ethernet-wire.ts';
-export { Nic82576, type NicCounters, type NicOptions } from './nic/nic-82576.ts';
+export { Nic82576, type NicOptions } from './nic/nic-82576.ts';
+export type { NicModelCounters } from './nic/nic-counters.ts';
 export { NIC_CTRL, NIC_QUEUE, NIC_RCTL, NIC_REG, NIC_STATUS } from './nic/nic-registers.ts';
 export type { DiskTimingOptions } from './nvme/disk-timing.ts';
 export { Namespace } from './nvme/namespace.ts';

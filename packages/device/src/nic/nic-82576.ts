@@ -1,6 +1,7 @@
 // A network card at its registers, after the Intel 82576: descriptor rings, filters, offloads, interrupts, statistics.
 import type { BusMaster, Clock, DeviceModel } from '@splitring/hypervisor';
 import type { EthernetWire } from './ethernet-wire.ts';
+import { createNicModelCounters, type NicModelCounters } from './nic-counters.ts';
 import { NicDma } from './nic-dma.ts';
 import { NicFilter } from './nic-filter.ts';
 import { NicInterrupts } from './nic-interrupts.ts';
@@ -29,22 +30,6 @@ export interface NicOptions {
   readonly clock: Clock;
 }
 
-/** What the card lost without a register of its own for it. They outlive a reset. */
-export interface NicCounters {
-  /** Frames that came while the link was down or the receiver off. */
-  rxDark: number;
-  /** Frames for other addresses or VLANs. */
-  rxFiltered: number;
-  /** Frames that could not be written to memory. */
-  rxFaults: number;
-  /** Frames of the driver that could not be read, or were not what their offload asks for. */
-  txBad: number;
-  /** Frames that came into being by cutting large ones, beyond those of the driver. */
-  txSegments: number;
-  /** Frames of the driver, good and bad, before cutting. */
-  txTaken: number;
-}
-
 const BAR_BYTES = 0x20_000;
 /** Descriptors fetched from one queue in a poll. */
 const BURST = 64;
@@ -69,7 +54,7 @@ export class Nic82576 implements DeviceModel {
   /** DMA, for tests and statistics. */
   readonly dma: NicDma;
   /** What happened besides what the statistics registers tell. */
-  readonly counters: NicCounters = { rxDark: 0, rxFiltered: 0, rxFaults: 0, txBad: 0, txSegments: 0, txTaken: 0 };
+  readonly counters: NicModelCounters = createNicModelCounters();
   private readonly options: NicOptions;
   private readonly filter = new NicFilter();
   private readonly interrupts: NicInterrupts;

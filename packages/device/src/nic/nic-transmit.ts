@@ -4,7 +4,7 @@ import { internetChecksum } from '../net/internet-checksum.ts';
 import { fillChecksum, segmentTcp } from '../net/offload.ts';
 import { createPacketHeaders, ETHERTYPE, parseHeaders, write16 } from '../net/packet-headers.ts';
 import { insertTag } from '../net/vlan-tag.ts';
-import type { NicCounters } from './nic-82576.ts';
+import type { NicModelCounters } from './nic-counters.ts';
 import type { NicDma } from './nic-dma.ts';
 import type { NicQueueState } from './nic-queue-state.ts';
 import { TXD } from './nic-registers.ts';
@@ -20,7 +20,7 @@ export class NicTransmit {
   readonly #dma: NicDma;
   readonly #queue: NicQueueState;
   readonly #emit: EmitFrame;
-  readonly #counters: Pick<NicCounters, 'txBad' | 'txSegments' | 'txTaken'>;
+  readonly #counters: Pick<NicModelCounters, 'txBad' | 'txSegments' | 'txTaken'>;
   readonly #frame = new Uint8Array(MAX_FRAME_BYTES);
   #length = 0;
   #isBad = false;
@@ -31,7 +31,7 @@ export class NicTransmit {
   constructor(
     dma: NicDma,
     queue: NicQueueState,
-    counters: Pick<NicCounters, 'txBad' | 'txSegments' | 'txTaken'>,
+    counters: Pick<NicModelCounters, 'txBad' | 'txSegments' | 'txTaken'>,
     emit: EmitFrame,
   ) {
     this.#dma = dma;
