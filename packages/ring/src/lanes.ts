@@ -56,6 +56,45 @@ export function copyLanes(
   if ((lanes & 1) !== 0) to[t] = from[f] as bigint;
 }
 
+/** Lanes that `copyLanesOut` copies straight-line. */
+const STRAIGHT_LANES = 16;
+
+/**
+ * Copy `lanes` lanes, at least one, to the beginning of `to`.
+ *
+ * Straight-line as far as slots usually are long, because a constant place costs V8 one comparison and a computed one an
+ * addition, a sign extension and the comparison. The `| 0` spares the check for overflow.
+ */
+export function copyLanesOut(from: BigInt64Array, fromLane: number, to: BigInt64Array, lanes: number): void {
+  const f = fromLane;
+  if ((lanes & 1) !== 0) to[lanes - 1] = from[(f + lanes - 1) | 0] as bigint; // the odd one; pairs follow
+  if (lanes < 2) return;
+  to[0] = from[f] as bigint;
+  to[1] = from[(f + 1) | 0] as bigint;
+  if (lanes < 4) return;
+  to[2] = from[(f + 2) | 0] as bigint;
+  to[3] = from[(f + 3) | 0] as bigint;
+  if (lanes < 6) return;
+  to[4] = from[(f + 4) | 0] as bigint;
+  to[5] = from[(f + 5) | 0] as bigint;
+  if (lanes < 8) return;
+  to[6] = from[(f + 6) | 0] as bigint;
+  to[7] = from[(f + 7) | 0] as bigint;
+  if (lanes < 10) return;
+  to[8] = from[(f + 8) | 0] as bigint;
+  to[9] = from[(f + 9) | 0] as bigint;
+  if (lanes < 12) return;
+  to[10] = from[(f + 10) | 0] as bigint;
+  to[11] = from[(f + 11) | 0] as bigint;
+  if (lanes < 14) return;
+  to[12] = from[(f + 12) | 0] as bigint;
+  to[13] = from[(f + 13) | 0] as bigint;
+  if (lanes < 16) return;
+  to[14] = from[(f + 14) | 0] as bigint;
+  to[15] = from[(f + 15) | 0] as bigint;
+  if (lanes > STRAIGHT_LANES) copyLanes(from, f + STRAIGHT_LANES, to, STRAIGHT_LANES, (lanes & ~1) - STRAIGHT_LANES);
+}
+
 let isV8: boolean | undefined;
 
 /** Tell whether eight-byte lanes are the faster choice here: the engine writes stacks as V8 does. Looks once. */

@@ -42,7 +42,7 @@ export function distance(a: number, b: number): number {
  */
 export function ringSlots(bytes: number, slotBytes: number): number {
   const fitting = Math.floor((bytes - RING_HEADER_BYTES) / slotBytes); // round the quotient down first
-  return fitting >= 1 ? 2 ** Math.floor(Math.log2(fitting)) : 0;
+  return fitting >= 1 ? 1 << (31 - Math.clz32(fitting)) : 0; // not `**`: its double would stay one in every field
 }
 
 /** Tell whether `buffer` is shared memory, whatever realm or WebAssembly.Memory it comes from. */

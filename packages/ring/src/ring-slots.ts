@@ -1,6 +1,6 @@
 // The slots of a ring as one end sees them: where slot i lies, and its copy-out into private memory.
 // hot path: bench case pipelined-112
-import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
+import { copyLanesOut, copyWords, prefersLanes } from './lanes.ts';
 import { RING_HEADER_BYTES } from './ring-layout.ts';
 
 const HEADER_LANES = RING_HEADER_BYTES >> 3;
@@ -70,7 +70,7 @@ export class RingSlots {
     if (lanes === 0) this.copyOutWords(index);
     else {
       const from = HEADER_LANES + Math.imul(index & this.mask, this.slotLanes);
-      copyLanes(this.shared, from, this.copied, 0, lanes);
+      copyLanesOut(this.shared, from, this.copied, lanes);
     }
   }
 

@@ -54,6 +54,26 @@ for (const at of [0, 2 ** 31 - 4, 2 ** 32 - 4]) {
   });
 }
 
+test('FrontRing and BackRing copy out every byte of a slot and nothing beyond, whatever its size', (t) => {
+  for (let slotBytes = 1; slotBytes <= 280; slotBytes += 1) {
+    const slots = 4;
+    const region = new Uint8Array(new SharedArrayBuffer(64 + slots * slotBytes)); // ends with the last slot
+    initRing(region);
+    const front = new FrontRing(region, slotBytes);
+    const back = new BackRing(region, slotBytes);
+    const message = (i: number) => Array.from({ length: slotBytes }, (_, at) => (i * 97 + at * 31 + 1) & 0xff);
+    for (let i = 0; i < slots; i += 1) region.set(message(i), front.stageRequest());
+    front.pushRequests();
+    t.is(back.availableRequests(), slots);
+    for (let i = 0; i < slots; i += 1) {
+      t.true(back.takeRequest());
+      t.is(back.request.byteLength, slotBytes);
+      const { buffer, byteOffset } = back.request;
+      t.deepEqual([...new Uint8Array(buffer, byteOffset, slotBytes)], message(i), `slot ${i} of ${slotBytes} bytes`);
+    }
+  }
+});
+
 test('FrontRing refuses a response index 33 ahead of 32 slots', (t) => {
   const { indexes, front } = pair();
   Atomics.store(indexes, 2, 33);
