@@ -10,6 +10,8 @@ export const BLOCK_STATUS = {
   outOfRange: 4,
   unsupported: 5,
   aborted: 6,
+  /** The device did not answer; the command may have been carried out, and still may be. */
+  timedOut: 7,
 } as const;
 /** One of the values of {@link BLOCK_STATUS}. */
 export type BlockStatus = (typeof BLOCK_STATUS)[keyof typeof BLOCK_STATUS];

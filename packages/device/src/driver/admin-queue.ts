@@ -1,6 +1,6 @@
-// The driver's side of the admin queue pair: one command at a time, plus a page for its data.
+// The driver's side of the admin queue pair: one command at a time, a page for its data, and one asynchronous event.
 import type { FrameRun, Mmio } from '@splitring/hypervisor';
-import { CQE_WORDS, NVME_REG, SQE_WORDS } from '../nvme/nvme-registers.ts';
+import { ADMIN, CQE_WORDS, NVME_REG, SQE_WORDS } from '../nvme/nvme-registers.ts';
 
 /** Outcome of an admin command. */
 export interface AdminResult {
@@ -22,6 +22,9 @@ export interface AdminFields {
   readonly cdw11?: number;
 }
 
+/** Command ids from here on are asynchronous event requests. */
+const EVENT_ID = 0x4000;
+
 /** The admin queue pair of one controller, in three frames: submission, completion, data. */
 export class AdminQueue {
   /** The data page. */
@@ -38,6 +41,7 @@ export class AdminQueue {
   private nextId = 0;
   private waitingFor = -1;
   private finished: AdminResult | undefined;
+  private event: AdminResult | undefined;
 
   /** Use three zeroed frames. */
   constructor(memory: FrameRun, entries: number, registers: Mmio) {
@@ -52,13 +56,35 @@ export class AdminQueue {
 
   /** Submit a command and ring the doorbell; the one before must have been taken. */
   submit(opcode: number, fields: AdminFields): void {
-    const at = this.tail * SQE_WORDS;
-    const page = fields.page ?? 0;
-    this.nextId = (this.nextId + 1) & 0x7fff;
+    this.nextId = (this.nextId + 1) % EVENT_ID;
     this.waitingFor = this.nextId;
     this.finished = undefined;
+    this.stage(opcode, this.nextId, fields);
+  }
+
+  /** Ask for one asynchronous event; see `takeEvent`. */
+  submitEvent(): void {
+    this.event = undefined;
+    this.stage(ADMIN.asyncEvent, EVENT_ID, {});
+  }
+
+  /** The controller was reset: begin anew, with nothing outstanding. */
+  reset(): void {
+    this.sq.fill(0);
+    this.cq.fill(0);
+    this.tail = 0;
+    this.head = 0;
+    this.phase = 1;
+    this.waitingFor = -1;
+    this.finished = undefined;
+    this.event = undefined;
+  }
+
+  private stage(opcode: number, id: number, fields: AdminFields): void {
+    const at = this.tail * SQE_WORDS;
+    const page = fields.page ?? 0;
     this.sq.fill(0, at, at + SQE_WORDS);
-    this.sq[at] = opcode | (this.nextId << 16);
+    this.sq[at] = opcode | (id << 16);
     this.sq[at + 1] = fields.nsid ?? 0;
     this.sq[at + 6] = page << 12;
     this.sq[at + 7] = page >>> 20;
@@ -83,6 +109,8 @@ export class AdminQueue {
       if ((last & 0xffff) === this.waitingFor) {
         this.waitingFor = -1;
         this.finished = { status: last >>> 17, result };
+      } else if ((last & 0xffff) === EVENT_ID) {
+        this.event = { status: last >>> 17, result };
       }
       this.head = (this.head + 1) % this.entries;
       if (this.head === 0) this.phase ^= 1;
@@ -90,6 +118,13 @@ export class AdminQueue {
     }
     if (didWork) this.registers.write32(NVME_REG.doorbells + 4, this.head);
     return didWork;
+  }
+
+  /** The asynchronous event that was asked for, once. */
+  takeEvent(): AdminResult | undefined {
+    const { event } = this;
+    this.event = undefined;
+    return event;
   }
 
   /** The outcome of the command submitted last, once. */

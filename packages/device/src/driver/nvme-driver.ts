@@ -2,9 +2,11 @@
 // NVM Express base specification 1.4 §7.6.1, "Initialization".
 import { type FrameRun, type Kernel, PCI, PCI_COMMAND, type PciFunction, type Stepped } from '@splitring/hypervisor';
 import { BLOCK_STATUS } from '../block-device.ts';
-import { ADMIN, CC, CNS, CSTS, FEATURE, NVME_REG } from '../nvme/nvme-registers.ts';
-import { AdminQueue } from './admin-queue.ts';
+import { ADMIN, CC, CSTS, FEATURE, NVME_REG } from '../nvme/nvme-registers.ts';
+import { AdminQueue, type AdminResult } from './admin-queue.ts';
+import { ABORT_AGE, IoWatchdog, RESET_AGE } from './io-watchdog.ts';
 import { type NamespaceInfo, NvmeDisk } from './nvme-disk.ts';
+import { BringUpError, identifyAll, identifyOne, type SendAdmin } from './nvme-namespaces.ts';
 import { NvmeQueuePair, queuePairFrames } from './nvme-queue-pair.ts';
 
 /** Options of the driver. */
@@ -15,6 +17,11 @@ export interface NvmeDriverOptions {
   readonly queueEntries?: number;
   /** How long an admin command may take; default 10 s. */
   readonly adminTimeoutMs?: number;
+  /**
+   * How long the device may leave an I/O command unanswered before it is aborted, and, if that does not help, the
+   * controller reset; default 30 s. Infinity: for ever.
+   */
+  readonly ioTimeoutMs?: number;
 }
 
 const IOSQES = 6 << 16;
@@ -23,9 +30,8 @@ const ADMIN_ENTRIES = 32;
 const EVENT_NAMESPACE_CHANGED = 2;
 const LOG_CHANGED_NAMESPACES = 0x04;
 const CHANGED_LOG_DWORDS = 1024;
-
-/** The driver cannot go on; the message says where. */
-class BringUpError extends Error {}
+/** Polls between two looks of the watchdog while the domain never sleeps; a power of two. */
+const LOOK_POLLS = 1024;
 
 interface Pair {
   readonly queue: NvmeQueuePair;
@@ -49,6 +55,10 @@ export class NvmeDriver implements Stepped {
   failure: string | undefined;
   /** Namespaces found. */
   namespaces: readonly NamespaceInfo[] = [];
+  /** Abort commands sent for want of an answer. */
+  aborts = 0;
+  /** Controller resets for want of an answer. */
+  resets = 0;
   private readonly kernel: Pick<Kernel, 'hypercalls' | 'clock' | 'onEvent' | 'offEvent'>;
   private readonly pci: PciFunction;
   private readonly registers;
@@ -62,6 +72,10 @@ export class NvmeDriver implements Stepped {
   /** The interrupt of the admin queue came. */
   private isAdminRung = false;
   private waitUntilMs = Number.POSITIVE_INFINITY;
+  private readonly watchdog: IoWatchdog;
+  /** Some command is overdue, and nothing has been done about it yet. */
+  private isOverdue = false;
+  private polls = 0;
 
   /** Start bringing up the controller behind `pci`. */
   constructor(
@@ -72,7 +86,9 @@ export class NvmeDriver implements Stepped {
     this.kernel = kernel;
     this.pci = pci;
     this.registers = pci.bar(0);
-    this.options = { queuePairs: 1, queueEntries: 256, adminTimeoutMs: 10_000, ...options };
+    this.options = { queuePairs: 1, queueEntries: 256, adminTimeoutMs: 10_000, ioTimeoutMs: 30_000, ...options };
+    const { ioTimeoutMs } = this.options;
+    this.watchdog = new IoWatchdog(() => this.pairs.map(({ queue }) => queue), kernel.clock, ioTimeoutMs);
     this.task = this.run();
   }
 
@@ -99,7 +115,9 @@ export class NvmeDriver implements Stepped {
   /** Bring-up, then completions of every queue pair and asynchronous events. */
   poll(): boolean {
     if (this.state === 'closed' || this.state === 'failed') return false;
-    const isBusy = this.isAdminRung || this.state === 'starting' || this.waitUntilMs !== Number.POSITIVE_INFINITY;
+    this.polls = (this.polls + 1) % LOOK_POLLS;
+    if (this.polls === 0) this.look();
+    const isBusy = this.isAdminRung || this.isOverdue || this.isWaiting;
     let didWork = isBusy && this.pollAdmin();
     for (const pair of this.pairs) {
       if (pair.isArmed) this.disarm(pair);
@@ -110,14 +128,15 @@ export class NvmeDriver implements Stepped {
 
   /** Let every queue pair interrupt. @returns true if completions wait */
   arm(): boolean {
-    let hasWork = this.isAdminRung;
+    this.look();
+    let hasWork = this.isAdminRung || this.isOverdue;
     for (const pair of this.pairs) hasWork = this.armPair(pair) || hasWork;
     return hasWork;
   }
 
-  /** When bring-up gives up waiting. */
+  /** When an admin command or the bring-up has taken too long, or the watchdog looks. */
   deadlineMs(): number {
-    return this.waitUntilMs;
+    return Math.min(this.waitUntilMs, this.watchdog.nextMs);
   }
 
   /** Shut the controller down without a flush, end what is in flight as aborted, and give the memory back. */
@@ -132,6 +151,14 @@ export class NvmeDriver implements Stepped {
       this.kernel.hypercalls.closePort(port);
     }
     for (const run of this.memory) this.kernel.hypercalls.freeFrames(run);
+  }
+
+  private get isWaiting(): boolean {
+    return this.state === 'starting' || this.waitUntilMs !== Number.POSITIVE_INFINITY;
+  }
+
+  private look(): void {
+    if (!this.isWaiting && this.watchdog.look()) this.isOverdue = true;
   }
 
   private pollAdmin(): boolean {
@@ -178,18 +205,73 @@ export class NvmeDriver implements Stepped {
   /** The whole life, one step per poll. Not hot: I/O goes past it. */
   private *run(): Generator<void, void, void> {
     this.pci.configWrite(PCI.command, 2, PCI_COMMAND.memory | PCI_COMMAND.busMaster);
-    const timeoutMs = Math.max(500, (this.registers.read32(NVME_REG.capLow) >>> 24) * 500);
-    this.registers.write32(NVME_REG.cc, 0);
-    yield* this.waitFor(() => (this.registers.read32(NVME_REG.csts) & CSTS.ready) === 0, timeoutMs, 'disable');
+    yield* this.disable();
     const admin = this.setUpAdmin();
-    this.registers.write32(NVME_REG.cc, CC.enable | IOSQES | IOCQES);
-    yield* this.waitFor(() => this.isReadyOrThrow(), timeoutMs, 'enable');
-    const pairs = yield* this.negotiateQueues(admin);
-    for (let id = 1; id <= pairs; id++) yield* this.createPair(admin, id);
-    this.namespaces = yield* this.identifyAll(admin);
+    const pairs = yield* this.enable(admin);
+    for (let id = 1; id <= pairs; id++) yield* this.createPair(admin, id, this.openPair(id));
+    this.namespaces = yield* identifyAll(admin, this.send(admin));
     this.state = 'ready';
-    this.waitUntilMs = Number.POSITIVE_INFINITY;
-    for (;;) yield* this.serveEvent(admin);
+    admin.submitEvent();
+    for (;;) {
+      this.waitUntilMs = Number.POSITIVE_INFINITY;
+      yield;
+      const event = admin.takeEvent();
+      if (event !== undefined) {
+        yield* this.serveEvent(admin, event);
+        admin.submitEvent();
+      }
+      if (!this.isOverdue) continue;
+      this.isOverdue = false;
+      yield* this.recover(admin);
+    }
+  }
+
+  /** How long the controller says that it may take to be enabled or disabled. */
+  private get readyTimeoutMs(): number {
+    return Math.max(500, (this.registers.read32(NVME_REG.capLow) >>> 24) * 500);
+  }
+
+  private *disable(): Generator<void, void, void> {
+    this.registers.write32(NVME_REG.cc, 0);
+    const isDisabled = () => (this.registers.read32(NVME_REG.csts) & CSTS.ready) === 0;
+    yield* this.waitFor(isDisabled, this.readyTimeoutMs, 'disable');
+  }
+
+  /** @returns the number of queue pairs that it grants */
+  private *enable(admin: AdminQueue): Generator<void, number, void> {
+    this.registers.write32(NVME_REG.cc, CC.enable | IOSQES | IOCQES);
+    yield* this.waitFor(() => this.isReadyOrThrow(), this.readyTimeoutMs, 'enable');
+    return yield* this.negotiateQueues(admin);
+  }
+
+  /** Commands are overdue: abort them, and reset the controller when that has not helped. §5.1, §7.3.1 */
+  private *recover(admin: AdminQueue): Generator<void, void, void> {
+    const mustReset = this.pairs.some(({ queue }) => queue.tagsOfAge(RESET_AGE).length > 0);
+    if (!mustReset && (yield* this.abortOverdue(admin))) return;
+    this.resets += 1;
+    yield* this.disable();
+    for (const { queue } of this.pairs) queue.park(ABORT_AGE);
+    admin.reset();
+    if ((yield* this.enable(admin)) < this.pairs.length) throw new BringUpError('the reset has taken queue pairs away');
+    for (const { queue } of this.pairs) yield* this.createPair(admin, queue.id, queue);
+    for (const { queue } of this.pairs) queue.resume();
+    admin.submitEvent();
+  }
+
+  /** @returns false if the controller does not take aborts any more */
+  private *abortOverdue(admin: AdminQueue): Generator<void, boolean, void> {
+    for (const { queue } of this.pairs) {
+      for (const tag of queue.tagsOfAge(ABORT_AGE)) {
+        this.aborts += 1;
+        try {
+          yield* this.command(admin, ADMIN.abort, 'abort a command', { cdw10: queue.id | (tag << 16) });
+        } catch (error) {
+          if (error instanceof BringUpError) return false;
+          throw error;
+        }
+      }
+    }
+    return true;
   }
 
   private isReadyOrThrow(): boolean {
@@ -224,7 +306,8 @@ export class NvmeDriver implements Stepped {
     return Math.min(wanted, (granted & 0xffff) + 1, (granted >>> 16) + 1);
   }
 
-  private *createPair(admin: AdminQueue, id: number): Generator<void, void, void> {
+  /** Memory and interrupt of a queue pair. */
+  private openPair(id: number): NvmeQueuePair {
     const allowed = (this.registers.read32(NVME_REG.capLow) & 0xffff) + 1;
     const entries = Math.min(this.options.queueEntries, allowed >>> 1); // the completion queue is twice as long
     const frames = queuePairFrames(entries);
@@ -234,6 +317,11 @@ export class NvmeDriver implements Stepped {
     this.ports.push(port);
     this.kernel.onEvent(port, () => {}); // the event wakes the domain; poll() does the work
     this.pci.maskVector(id, true);
+    return queue;
+  }
+
+  /** Tell the controller of a queue pair. */
+  private *createPair(admin: AdminQueue, id: number, queue: NvmeQueuePair): Generator<void, void, void> {
     yield* this.command(admin, ADMIN.createCq, `create completion queue ${id}`, {
       page: queue.cqPage,
       cdw10: id | ((queue.cqEntries - 1) << 16),
@@ -241,54 +329,14 @@ export class NvmeDriver implements Stepped {
     });
     yield* this.command(admin, ADMIN.createSq, `create submission queue ${id}`, {
       page: queue.sqPage,
-      cdw10: id | ((entries - 1) << 16),
+      cdw10: id | ((queue.entries - 1) << 16),
       cdw11: (id << 16) | 1,
     });
-    this.pairs.push({ queue, vector: id, isArmed: false });
+    if (!this.pairs.some((pair) => pair.queue === queue)) this.pairs.push({ queue, vector: id, isArmed: false });
   }
 
-  private *identifyAll(admin: AdminQueue): Generator<void, NamespaceInfo[], void> {
-    yield* this.command(admin, ADMIN.identify, 'list namespaces', {
-      page: admin.dataPage,
-      cdw10: CNS.activeNamespaces,
-    });
-    const nsids: number[] = [];
-    for (let at = 0; at < 4096; at += 4) {
-      const nsid = admin.data.getUint32(at, true);
-      if (nsid === 0) break;
-      nsids.push(nsid);
-    }
-    const found: NamespaceInfo[] = [];
-    for (const nsid of nsids) found.push(yield* this.identify(admin, nsid));
-    return found;
-  }
-
-  private *identify(admin: AdminQueue, nsid: number): Generator<void, NamespaceInfo, void> {
-    const page = admin.dataPage;
-    yield* this.command(admin, ADMIN.identify, `identify namespace ${nsid}`, { nsid, page, cdw10: CNS.namespace });
-    const { data } = admin;
-    const format = data.getUint8(26) & 0xf;
-    const blockShift = data.getUint8(128 + format * 4 + 2);
-    if (blockShift !== 9 && blockShift !== 12) {
-      throw new BringUpError(`namespace ${nsid} has blocks of 2^${blockShift} bytes; 512 and 4096 are supported`);
-    }
-    const logicalBlockBytes = 1 << blockShift;
-    const hasGranularity = (data.getUint8(24) & 0x10) !== 0;
-    return {
-      nsid,
-      blocks: data.getUint32(0, true) + data.getUint32(4, true) * 2 ** 32,
-      logicalBlockBytes,
-      physicalBlockBytes: logicalBlockBytes * (hasGranularity ? data.getUint16(64, true) + 1 : 1),
-      isReadOnly: (data.getUint8(99) & 1) !== 0,
-      hasDiscard: (data.getUint8(33) & 7) === 1,
-    };
-  }
-
-  /** Wait for one asynchronous event and act on it: sizes of namespaces may have changed. */
-  private *serveEvent(admin: AdminQueue): Generator<void, void, void> {
-    admin.submit(ADMIN.asyncEvent, {});
-    let event = admin.takeResult();
-    for (; event === undefined; event = admin.takeResult()) yield;
+  /** Act on an asynchronous event: sizes of namespaces may have changed. */
+  private *serveEvent(admin: AdminQueue, event: AdminResult): Generator<void, void, void> {
     if (event.status !== 0 || (event.result & 7) !== EVENT_NAMESPACE_CHANGED) return;
     yield* this.command(admin, ADMIN.getLogPage, 'read the changed namespaces', {
       page: admin.dataPage,
@@ -296,12 +344,15 @@ export class NvmeDriver implements Stepped {
     });
     const namespaces: NamespaceInfo[] = [];
     for (const { nsid } of this.namespaces) {
-      const info = yield* this.identify(admin, nsid);
+      const info = yield* identifyOne(admin, this.send(admin), nsid);
       namespaces.push(info);
       for (const disk of this.disks) if (disk.nsid === nsid) disk.resize(info.blocks);
     }
     this.namespaces = namespaces;
-    this.waitUntilMs = Number.POSITIVE_INFINITY;
+  }
+
+  private send(admin: AdminQueue): SendAdmin {
+    return (opcode, what, fields) => this.command(admin, opcode, what, fields);
   }
 
   private *command(

@@ -47,7 +47,8 @@ export function blockStatus(status: number): BlockStatus {
       return BLOCK_STATUS.outOfRange;
     case STATUS.invalidOpcode:
       return BLOCK_STATUS.unsupported;
-    case STATUS.abortRequested:
+    case STATUS.abortRequested: // by ourselves, for want of an answer
+      return BLOCK_STATUS.timedOut;
     case STATUS.abortedSqDeletion:
       return BLOCK_STATUS.aborted;
     default:
@@ -87,8 +88,12 @@ export class NvmeQueuePair {
   private readonly moreStart: number[];
   private readonly rangeOps: number[];
   private readonly rangeFlags: number[];
+  /** How often the watchdog has seen each command. */
+  private readonly ages: Uint8Array;
   private readonly freeList: Int32Array;
   private free: number;
+  /** Free tags while the controller is being reset and nothing may be submitted. */
+  private parked: number;
 
   /** Use `memory`: as many frames as queuePairFrames() tells, zeroed, contiguous. */
   constructor(id: number, entries: number, memory: FrameRun, registers: Mmio) {
@@ -112,6 +117,8 @@ export class NvmeQueuePair {
     this.moreStart = new Array<number>(tags).fill(0);
     this.rangeOps = new Array<number>(tags).fill(0);
     this.rangeFlags = new Array<number>(tags).fill(0);
+    this.ages = new Uint8Array(tags);
+    this.parked = 0;
     this.freeList = Int32Array.from({ length: tags }, (_, tag) => tags - 1 - tag);
     this.free = tags;
   }
@@ -132,6 +139,7 @@ export class NvmeQueuePair {
     const tag = this.freeList[--this.free] as number; // free ≤ tags
     this.owners[tag] = owner;
     this.cookies[tag] = command.cookie;
+    this.ages[tag] = 0;
     if (command.op <= BLOCK_OP.write) {
       this.stageTransfer(tag, owner, command);
     } else if (command.op === BLOCK_OP.flush) {
@@ -194,12 +202,80 @@ export class NvmeQueuePair {
   /** The device is gone: everything in flight ends with `status`, each command told once. */
   failAll(status: BlockStatus): void {
     for (let tag = 0; tag < this.owners.length; tag++) {
-      const owner = this.owners[tag];
-      if (owner === undefined) continue;
-      this.moreBlocks[tag] = 0;
-      this.release(tag);
-      owner.onComplete(this.cookies[tag] as number, status); // tag < length
+      if (this.owners[tag] !== undefined) this.end(tag, status);
     }
+  }
+
+  /** The watchdog looks: every command in flight is one look older. @returns the greatest age */
+  growOld(): number {
+    let oldest = 0;
+    for (let tag = 0; tag < this.owners.length; tag++) {
+      if (this.owners[tag] === undefined) continue;
+      const age = Math.min(255, (this.ages[tag] as number) + 1); // tag < length
+      this.ages[tag] = age;
+      oldest = Math.max(oldest, age);
+    }
+    return oldest;
+  }
+
+  /** Commands in flight that are at least so old. */
+  tagsOfAge(age: number): number[] {
+    return [...this.owners.keys()].filter((tag) => this.owners[tag] !== undefined && (this.ages[tag] ?? 0) >= age);
+  }
+
+  /**
+   * The controller is disabled: end the commands of at least `age` as timed out, keep the others for `resume`, and take
+   * nothing until then. The queue's memory is as new.
+   */
+  park(age: number): void {
+    this.reap(); // what was answered before
+    for (let gone = this.tagsOfAge(age); gone.length > 0; gone = this.lostTags()) {
+      for (const tag of gone) this.end(tag, BLOCK_STATUS.timedOut);
+    }
+    const kept = [...this.entriesInFlight().values()];
+    this.sq.set(kept.flatMap((entry) => [...entry]));
+    this.cq.fill(0);
+    this.sqTail = kept.length;
+    this.rungTail = kept.length;
+    this.cqHead = 0;
+    this.phase = 1;
+    this.unacknowledged = 0;
+    this.ages.fill(0);
+    this.parked = this.free;
+    this.free = 0;
+  }
+
+  /** The queues exist again: submit what was kept. */
+  resume(): void {
+    this.free = this.parked;
+    if (this.sqTail > 0) this.registers.write32(NVME_REG.doorbells + this.id * 8, this.sqTail);
+  }
+
+  /** The submission entry of each command in flight, oldest first; an old one may have been overwritten. */
+  private entriesInFlight(): Map<number, Int32Array> {
+    const found: [number, Int32Array][] = [];
+    const seen = new Set<number>();
+    for (let back = 1; back <= this.entries; back++) {
+      const at = ((this.sqTail - back + this.entries) % this.entries) * SQE_WORDS;
+      const tag = (this.sq[at] as number) >>> 16; // in range
+      if (this.owners[tag] === undefined || seen.has(tag)) continue;
+      seen.add(tag);
+      found.push([tag, this.sq.slice(at, at + SQE_WORDS)]);
+    }
+    return new Map(found.reverse());
+  }
+
+  private lostTags(): number[] {
+    const known = this.entriesInFlight();
+    return this.tagsOfAge(0).filter((tag) => !known.has(tag));
+  }
+
+  private end(tag: number, status: BlockStatus): void {
+    const owner = this.owners[tag];
+    const cookie = this.cookies[tag] as number; // the caller's tags are in range
+    this.moreBlocks[tag] = 0;
+    this.release(tag);
+    owner?.onComplete(cookie, status);
   }
 
   private finish(tag: number, status: number): void {
@@ -210,6 +286,7 @@ export class NvmeQueuePair {
     }
     if (this.moreBlocks[tag] !== 0) {
       if (status === 0) {
+        this.ages[tag] = 0;
         this.stageRange(tag, owner);
         return;
       }

@@ -9,13 +9,14 @@ export type FaultOperation = 'read' | 'write' | 'flush' | 'discard';
  * What happens to a command.
  * - `error`: it fails with `status` and does nothing.
  * - `stall`: it is never answered, until the controller is reset, the command aborted or FaultPlan.release() called.
+ * - `unanswered`: it is carried out, but its answer gets lost: an abort does not find it, only a reset helps.
  * - `slow`: it starts `delayMs` later.
  * - `torn`: a write stops part of the way and is reported as done.
  * - `lost`: a write, a discard or a flush does nothing and is reported as done.
  * - `misdirected`: a read or write happens at another place of the disk.
  * - `corrupt`: one bit is wrong in what is read or written.
  */
-export type FaultKind = 'error' | 'stall' | 'slow' | 'torn' | 'lost' | 'misdirected' | 'corrupt';
+export type FaultKind = 'error' | 'stall' | 'unanswered' | 'slow' | 'torn' | 'lost' | 'misdirected' | 'corrupt';
 
 /** When a fault strikes. Everything optional narrows it. */
 export interface FaultRule {
@@ -52,6 +53,7 @@ export interface Fault {
 const APPLIES: Readonly<Record<FaultKind, readonly FaultOperation[]>> = {
   error: ['read', 'write', 'flush', 'discard'],
   stall: ['read', 'write', 'flush', 'discard'],
+  unanswered: ['read', 'write'],
   slow: ['read', 'write', 'flush', 'discard'],
   torn: ['write'],
   lost: ['write', 'flush', 'discard'],
@@ -71,6 +73,7 @@ export class FaultPlan {
   readonly struck: Record<FaultKind, number> = {
     error: 0,
     stall: 0,
+    unanswered: 0,
     slow: 0,
     torn: 0,
     lost: 0,

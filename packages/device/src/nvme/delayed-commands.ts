@@ -116,8 +116,10 @@ export class DelayedCommands {
 
   private start(words: Int32Array, sq: SubmissionQueue, fault: Fault | undefined): number {
     if (fault?.rule.kind === 'error') return nvmeStatus(faultStatus(fault), ((words[0] as number) & 0xff) !== NVM.read);
-    const isDone = fault === undefined || fault.rule.kind === 'slow' || fault.rule.kind === 'stall';
-    return this.io.execute(words, 0, sq, isDone ? undefined : fault);
+    const kind = fault?.rule.kind;
+    const isDone = kind === undefined || kind === 'slow' || kind === 'stall' || kind === 'unanswered';
+    const status = this.io.execute(words, 0, sq, isDone ? undefined : fault);
+    return kind === 'unanswered' ? PENDING : status;
   }
 }
 

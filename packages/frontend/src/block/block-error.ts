@@ -47,6 +47,8 @@ export function codeOfStatus(status: BlockStatus): BlockErrorCode {
       return 'BLOCK_UNSUPPORTED';
     case BLOCK_STATUS.aborted:
       return 'BLOCK_GONE';
+    case BLOCK_STATUS.timedOut:
+      return 'BLOCK_TIMEOUT';
     default:
       return 'BLOCK_IO';
   }
