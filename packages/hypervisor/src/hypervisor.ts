@@ -287,8 +287,8 @@ export class Hypervisor {
 
   /** dom0 lets go of its ends of a dead domain's first rings. */
   #closeStartRings(record: DomainRecord): void {
-    for (const { handle, port } of record.startRings.splice(0)) {
-      this.dom0.closePort(port);
+    for (const port of record.startPorts.splice(0)) this.dom0.closePort(port);
+    for (const handle of record.startHandles.splice(0)) {
       this.dom0.unmapGrants([{ handle, flags: GNTMAP_host_map, status: GNTST.okay }]);
     }
   }

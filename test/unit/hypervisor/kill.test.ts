@@ -12,9 +12,11 @@ import {
   GNTST,
   type GrantHandle,
   type GrantRef,
+  HypercallError,
   Hypervisor,
   type MapOp,
   PAGE_SIZE,
+  VIRQ,
 } from '@splitring/hypervisor';
 import test from 'ava';
 import { killAtEachWrite } from '../../checker/kill.ts';
@@ -91,6 +93,10 @@ function build(): World {
 
 const refOf = (world: World, index: number): GrantRef => world.foreignRefs[index] as GrantRef;
 
+const BUILDER_EXTENT = 'allocateFrames, the builder makes an extent';
+/** Larger than all tables but those of the IOMMU: their pages are zeroed word by word, see iommu-kill.test.ts. */
+const IOMMU_BYTES = 1 << 20;
+
 /** Each hypercall, in the states in which it does most. */
 const OPERATIONS: Readonly<Record<string, (world: World) => void>> = {
   'allocateFrames from an extent at hand': (w) => w.victim.allocateFrames(w.peer.domid, 2),
@@ -136,6 +142,25 @@ const OPERATIONS: Readonly<Record<string, (world: World) => void>> = {
     w.victim.pollEvents(() => {});
     w.victim.setMask(w.bound[0], false);
     w.victim.pollEvents(() => {});
+  },
+  [BUILDER_EXTENT]: (w) => w.victim.allocateFrames(w.victim.domid, 1),
+  'allocUnbound, the builder makes an event page': (w) => w.victim.allocUnbound(w.victim.domid),
+  bindIpi: (w) => w.victim.bindIpi(),
+  'bindVirq, raised and closed': (w) => {
+    const port = w.victim.bindVirq(VIRQ.TIMER);
+    w.hypervisor.raiseVirq(w.victim.domid, VIRQ.TIMER);
+    w.victim.closePort(port);
+  },
+  'bindPirq, raised and closed': (w) => {
+    const port = w.victim.bindPirq(w.peer.domid);
+    w.peer.raise(w.victim.domid, port);
+    w.victim.closePort(port);
+  },
+  'resetPorts of all kinds': (w) => {
+    w.victim.bindIpi();
+    w.victim.bindVirq(VIRQ.TIMER);
+    w.victim.bindPirq(w.peer.domid);
+    w.victim.resetPorts();
   },
   shutdown: (w) => w.victim.shutdown(3),
 };
@@ -191,7 +216,8 @@ function recover(world: World): string[] {
 for (const [name, operation] of Object.entries(OPERATIONS)) {
   test(`${name}: killed at every shared write, nothing is left behind`, (t) => {
     const writes = killAtEachWrite<World>({
-      buffers: (buffer) => buffer.byteLength !== EXTENT_BYTES, // the tables; not each byte of memory that is zeroed
+      // The tables; not each byte of memory that is zeroed.
+      buffers: ({ byteLength }) => byteLength !== EXTENT_BYTES && (name !== BUILDER_EXTENT || byteLength < IOMMU_BYTES),
       prepare: build,
       operation,
       verify: (world, killedAfter) => {
@@ -200,5 +226,61 @@ for (const [name, operation] of Object.entries(OPERATIONS)) {
       },
     });
     t.true(writes > 0);
+  });
+}
+
+/** The machine before and after: nobody but dom0 and a neighbour. */
+function machineWith(limits: { readonly [name: string]: number }) {
+  const hypervisor = new Hypervisor({
+    limits: { domains: 32, portsPerDomain: 32, grantFrames: 1, maptrackFrames: 1, extents: 4, ...limits },
+  });
+  hypervisor.createDomain({ name: 'neighbour' });
+  return { hypervisor, before: JSON.stringify(hypervisor.inspect()) };
+}
+
+test('createDomain: broken off at every shared write, what was built goes back and the next one is whole', (t) => {
+  const writes = killAtEachWrite<ReturnType<typeof machineWith>>({
+    buffers: ({ byteLength }) => byteLength !== EXTENT_BYTES && byteLength < IOMMU_BYTES,
+    prepare: () => {
+      const machine = machineWith({});
+      // Up to here the builder acts as the new domain, which may fail anywhere; dom0 itself is whole or gone with all.
+      const refuse = () => ({ status: GNTST.no_space, handles: [], run: undefined });
+      Object.defineProperty(machine.hypervisor.dom0, 'mapRun', { value: refuse, configurable: true });
+      return machine;
+    },
+    operation: ({ hypervisor }) => {
+      try {
+        hypervisor.createDomain({ name: 'victim' });
+      } catch (error) {
+        if (!(error instanceof HypercallError)) throw error; // dom0's refusal: all is taken back at once
+      }
+    },
+    verify: ({ hypervisor, before }, killedAfter) => {
+      Reflect.deleteProperty(hypervisor.dom0, 'mapRun');
+      for (const { domid, name } of hypervisor.inspect()) if (name === 'victim') hypervisor.domainDied(domid);
+      const after = JSON.stringify(hypervisor.inspect());
+      if (after !== before) throw new Error(`killed after write ${killedAfter}: ${after}, not ${before}`);
+      const domain = hypervisor.attachInThread(hypervisor.createDomain({ name: 'next' }));
+      if (domain.pollEvents(() => {}) !== 0) throw new Error('events of a former life');
+    },
+  });
+  t.true(writes > 0);
+});
+
+for (const [what, limits] of Object.entries({ 'ports of dom0': {}, extents: { extents: 1 } })) {
+  test(`createDomain refused for want of ${what} leaves nothing behind, and works once there is room`, (t) => {
+    const { hypervisor, before } = machineWith(limits);
+    const { dom0 } = hypervisor;
+    // 31 ports, of which the neighbour's rings have two: one is left where two are needed.
+    const taken = what === 'extents' ? [] : Array.from({ length: 28 }, () => dom0.bindIpi());
+    const loaded = JSON.stringify(hypervisor.inspect());
+    for (let i = 0; i < 3; i++) {
+      t.throws(() => hypervisor.createDomain({ name: 'victim' }), { instanceOf: HypercallError });
+      t.is(JSON.stringify(hypervisor.inspect()), loaded);
+    }
+    for (const port of taken) dom0.closePort(port);
+    t.is(JSON.stringify(hypervisor.inspect()), before);
+    hypervisor.domainDied(1 as DomainUsage['domid']);
+    t.notThrows(() => hypervisor.createDomain({ name: 'next' }));
   });
 }

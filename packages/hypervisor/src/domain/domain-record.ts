@@ -13,8 +13,10 @@ export class DomainRecord {
   readonly identity: Identity;
   /** What people call it. */
   readonly name: string;
-  /** What dom0 holds of its first rings. */
-  readonly startRings: { readonly handle: GrantHandle; readonly port: EvtchnPort }[] = [];
+  /** Mappings that dom0 holds of its first rings. */
+  readonly startHandles: GrantHandle[] = [];
+  /** Ports of dom0 that are bound to theirs. */
+  readonly startPorts: EvtchnPort[] = [];
   #sink: ControlSink | undefined;
   #backlog: ControlMessage[] = [];
 

@@ -66,8 +66,9 @@ export function openStartRing(dom0: DomainHypercalls, record: DomainRecord, ref:
   if (status !== GNTST.okay || run === undefined) {
     throw new HypercallError('ENOSPC', `Cannot map the first rings of domain ${domid}: status ${status}`, { domid });
   }
+  record.startHandles.push(handles[0] as GrantHandle); // one grant mapped, one handle
   const bound = dom0.bindInterdomain(domid, port);
-  record.startRings.push({ handle: handles[0] as GrantHandle, port: bound }); // one grant mapped, one handle
+  record.startPorts.push(bound);
   return { page: run, port: bound };
 }
 
