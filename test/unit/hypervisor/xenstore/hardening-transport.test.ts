@@ -53,13 +53,13 @@ test('XSA-206: a guest that writes without pause does not starve a transaction o
   const guest = rig.guest(1);
   ask(rig, 1, 'WRITE', 'data/x|0');
   let [commits, conflicts, writes] = [0, 0, 0];
-  /** The guest writes as fast as it is served, for 3 ms. */
+  /** The guest writes as fast as it is served, for 3 ms, up to 100 000 times a second. */
   const storm = () => {
-    for (let i = 0; i < 30; i++) {
+    for (let i = 0; i < 300; i++) {
       guest.send(XS.WRITE, 'data/x\0y');
       rig.server.poll();
       while (guest.receive()) writes += 1;
-      rig.clock.advance(0.1);
+      rig.clock.advance(0.01);
     }
   };
   for (let turn = 0; turn < 500 && commits < 5; turn++) {
@@ -78,7 +78,7 @@ test('XSA-206: a guest that writes without pause does not starve a transaction o
   t.true(conflicts < 100, `${conflicts} conflicts`);
   const before = writes;
   storm();
-  t.true(writes > before + 20, 'without a transaction nobody is charged');
+  t.true(writes > before + 250, 'without a transaction nobody is charged');
 });
 
 test('XSA-324: an event too long for a message is dropped and harms nobody', (t) => {
@@ -219,12 +219,21 @@ test('XSA-349: a client queues one event per watch however often the peer change
   });
   rig.pump();
   calls = 0;
-  for (let i = 0; i < 2000; i++) {
-    ask(rig, 2, 'WRITE', `data/state|${i % 7}`);
-    Reflect.apply(Reflect.get(store, 'exchange'), store, []); // messages are taken, but no handler runs
+  const exchange = Reflect.get(store, 'exchange'); // messages are taken, but no handler runs
+  const written = () => {
+    writes += 1;
+  };
+  let writes = 0;
+  let most = 0;
+  for (let i = 0; i < 1_000_000; i++) {
+    rig.dom0.write('/local/domain/2/data/state', String(i % 7), written);
+    rig.dom0.poll();
     rig.server.poll();
-    t.true(Reflect.get(store, 'inbox').length <= 1);
+    Reflect.apply(exchange, store, []);
+    most = Math.max(most, Reflect.get(store, 'inbox').length);
   }
+  t.is(writes, 1_000_000);
+  t.is(most, 1);
   rig.pump();
   t.is(calls, 1);
 });
