@@ -1,6 +1,11 @@
 // What both ends of a channel have in common: opening and ending, the outcome the peer is told, and every wait.
 import {
-  END,
+  END_CLOSED,
+  END_DIED,
+  END_FAILED,
+  END_FREE,
+  END_OPEN,
+  type EndWords,
   endWord,
   generationOf,
   isResumable,
@@ -9,52 +14,32 @@ import {
   withState,
   writeReason,
 } from './channel-layout.ts';
-import type { AbortSignalLike, Ending, EndOptions, WaitOptions } from './channel-options.ts';
+import type { Ending, EndOptions } from './channel-options.ts';
 import { RingError } from './error.ts';
 import type { SharedMemory } from './shared-memory.ts';
 import { currentThread, systemClock } from './system-adapter.ts';
-import { type Clock, requireBlockable, type WaitStrategy } from './wait.ts';
-import { spinThenWait } from './wait-blocking.ts';
+import { type BlockingStrategy, type Clock, requireBlockable } from './wait.ts';
+import { SpinThenWait } from './wait-blocking.ts';
 
 /** A channel's memory as one thread sees it: views made once, shared by both ends. */
 export interface ChannelView {
-  readonly memory: SharedMemory;
+  readonly buffer: SharedArrayBuffer;
+  /** The memory, if it can copy inside itself. */
+  readonly memory: SharedMemory | undefined;
   readonly control: Int32Array;
   /** Byte offset of the first lane's records in the memory. */
   readonly recordsAt: number;
   readonly capacityBytes: number;
   readonly lanes: number;
+  /** What to do when this thread opens its first end: tell it of deaths that came before. */
+  whenOpened: ((opened: 'sender' | 'receiver') => void) | undefined;
 }
 
-const views = new WeakMap<object, ChannelView>();
-
-/** Remember the view behind a channel, which is nobody's business outside this package. */
-export function registerView(channel: object, view: ChannelView): void {
-  views.set(channel, view);
-}
-
-/** The view behind a channel. @throws {TypeError} if it is none. */
-export function viewOf(channel: object): ChannelView {
-  const view = views.get(channel);
-  if (view === undefined) throw new TypeError('Cannot use this as a channel: createChannel and openChannel make them');
-  return view;
-}
-
-/** An end that waits beats at least this often, so that only a thread stuck elsewhere is ever suspected. */
-const BEAT_MS = 500;
+/** An end waits in slices of at most this, and beats between them: only a thread stuck elsewhere is ever suspected. */
+export const BEAT_MS = 500;
 
 /** Senders of this thread that hold messages back for a batch. */
-const bursting = new Set<{ flush(): void }>();
-
-/** Remember a sender that holds messages back. */
-export function addBurst(sender: { flush(): void }): void {
-  bursting.add(sender);
-}
-
-/** Forget a sender whose messages are all published. */
-export function removeBurst(sender: { flush(): void }): void {
-  bursting.delete(sender);
-}
+export const bursting = new Set<{ flush(): void }>();
 
 /**
  * Publish what senders of this thread hold back: called by every wait and by every look that finds nothing, since this
@@ -73,19 +58,19 @@ export const watchedHere = new WeakMap<SharedArrayBuffer, number>();
 export function endingError(ending: Ending, action: string, cause?: unknown): RingError {
   if (ending.kind === 'closed') return new RingError('CHANNEL_CLOSED', `Cannot ${action}: the channel is closed`);
   if (ending.kind === 'died') {
-    return new RingError('CHANNEL_PEER_DIED', `Cannot ${action}: the thread at the other end of the channel died`);
+    return new RingError('CHANNEL_PEER_DIED', `Cannot ${action}: the peer died`);
   }
   const { reason } = ending;
   return new RingError('CHANNEL_FAILED', `Cannot ${action}: the channel failed: ${reason}`, { reason }, cause);
 }
 
 /** How an end with this state word ended, or undefined while it is open or was never opened. */
-export function endingOf(control: Int32Array, stateAt: number, reasonAt: number): Ending | undefined {
-  const state = stateOf(Atomics.load(control, stateAt));
-  if (state === END.free || state === END.open) return undefined;
-  if (state === END.closed) return { kind: 'closed' };
-  if (state === END.died) return { kind: 'died' };
-  return { kind: 'failed', reason: readReason(control, reasonAt) };
+export function endingOf(control: Int32Array, words: EndWords): Ending | undefined {
+  const state = stateOf(Atomics.load(control, words.state));
+  if (state === END_FREE || state === END_OPEN) return undefined;
+  if (state === END_CLOSED) return { kind: 'closed' };
+  if (state === END_DIED) return { kind: 'died' };
+  return { kind: 'failed', reason: readReason(control, words.reason) };
 }
 
 /**
@@ -98,25 +83,16 @@ export function claimEnd(control: Int32Array, stateAt: number, mayReopenClosed: 
   const expected = Atomics.load(control, stateAt);
   const state = stateOf(expected);
   const mayResume = isResumable(control);
-  if (state === END.open || (state === END.closed && !mayReopenClosed && !mayResume)) return undefined;
-  if (state > END.closed && !mayResume) return undefined;
-  const word = endWord(END.open, generationOf(expected) + 1, currentThread());
+  if (state === END_OPEN || (state === END_CLOSED && !mayReopenClosed && !mayResume)) return undefined;
+  if (state > END_CLOSED && !mayResume) return undefined;
+  const word = endWord(END_OPEN, generationOf(expected) + 1, currentThread());
   return Atomics.compareExchange(control, stateAt, expected, word) === expected ? word : undefined;
-}
-
-/** Where the words of an end lie in the control words. */
-export interface EndWords {
-  readonly state: number;
-  readonly beat: number;
-  readonly reason: number;
-  /** The bell this end sleeps on. */
-  readonly bell: number;
 }
 
 /** What the sender and the receiver of a channel share. */
 export abstract class ChannelEnd {
   /** How this end waits. */
-  readonly strategy: WaitStrategy;
+  readonly strategy: BlockingStrategy;
   protected readonly control: Int32Array;
   protected readonly view: ChannelView;
   protected readonly words: EndWords;
@@ -124,10 +100,10 @@ export abstract class ChannelEnd {
   protected readonly word: number;
   /** How this end itself was ended by its owner; undefined while it is open. */
   protected ended: Ending | undefined;
-  private readonly clock: Clock;
+  protected readonly clock: Clock;
 
   constructor(view: ChannelView, words: EndWords, word: number, options: EndOptions) {
-    this.strategy = options.wait ?? spinThenWait();
+    this.strategy = options.wait ?? new SpinThenWait();
     this.control = view.control;
     this.view = view;
     this.words = words;
@@ -182,7 +158,7 @@ export abstract class ChannelEnd {
     if (this.isCurrent()) {
       this.settle();
       if (ending.kind === 'failed') writeReason(this.control, this.words.reason, ending.reason);
-      const over = withState(this.word, ending.kind === 'failed' ? END.failed : END.closed);
+      const over = withState(this.word, ending.kind === 'failed' ? END_FAILED : END_CLOSED);
       Atomics.compareExchange(this.control, this.words.state, this.word, over);
     }
     this.ended = ending;
@@ -229,48 +205,9 @@ export abstract class ChannelEnd {
     return true;
   }
 
-  /**
-   * Wait on the event loop until `isReady`.
-   *
-   * @returns false if the time is over first. Rejects with the signal's reason if it aborts.
-   */
-  protected async park(options: WaitOptions): Promise<boolean> {
-    const { timeoutMs = Number.POSITIVE_INFINITY, signal } = options;
-    throwIfAborted(signal);
-    if (this.isReady()) return true;
-    flushBursts();
-    const { strategy, control } = this;
-    const { bell } = this.words;
-    const deadline = this.clock() + timeoutMs;
-    const onAbort = (): void => this.ringOwnBell();
-    signal?.addEventListener('abort', onAbort);
-    try {
-      while (!this.isReady()) {
-        if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
-        const remaining = deadline - this.clock();
-        if (remaining <= 0) return false;
-        const seen = Atomics.load(control, bell);
-        this.arm();
-        if (this.isReady()) return true;
-        this.beat();
-        await strategy.waitAsync(control, bell, seen, Math.min(remaining, BEAT_MS));
-        throwIfAborted(signal);
-        if (strategy.neverWaits) return this.isReady();
-      }
-      return true;
-    } finally {
-      signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  /** Milliseconds on this end's clock. */
-  protected now(): number {
-    return this.clock();
-  }
-
   /** The error of a wait whose time is over. */
   protected timedOut(action: string, timeoutMs: number | undefined): RingError {
-    return new RingError('CHANNEL_TIMED_OUT', `Cannot ${action}: not possible within ${timeoutMs} ms`, { timeoutMs });
+    return new RingError('CHANNEL_TIMED_OUT', `Cannot ${action}: timed out after ${timeoutMs} ms`, { timeoutMs });
   }
 
   /**
@@ -285,20 +222,10 @@ export abstract class ChannelEnd {
     if (!strategy.canBlock) strategy.wait(control, this.words.bell, 0, 0); // throws
     requireBlockable();
     if (this.isPeerHere()) {
-      throw new RingError(
-        'WAIT_WOULD_HANG',
-        'Cannot block: the other end of this channel is on the same thread, which could never get to it; await instead',
-      );
+      throw new RingError('WAIT_WOULD_HANG', 'Cannot block: the other end is on this thread, await instead');
     }
-    if (timeoutMs === Number.POSITIVE_INFINITY && (watchedHere.get(this.view.memory.buffer) ?? 0) > 0) {
-      throw new RingError(
-        'WAIT_NEEDS_TIMEOUT',
-        'Cannot block without a timeout: this thread watches the peer, and could not learn of its death while blocked',
-      );
+    if (timeoutMs === Number.POSITIVE_INFINITY && (watchedHere.get(this.view.buffer) ?? 0) > 0) {
+      throw new RingError('WAIT_NEEDS_TIMEOUT', 'Cannot block without a timeout: this thread watches the peer');
     }
   }
-}
-
-function throwIfAborted(signal: AbortSignalLike | undefined): void {
-  if (signal?.aborted === true) throw signal.reason ?? new RingError('CHANNEL_ABORTED', 'Cannot wait: aborted');
 }

@@ -25,8 +25,6 @@ import { currentThread } from './system-adapter.ts';
 const LINE = 32;
 /** Bytes in one line. */
 export const LINE_BYTES = 128;
-const HEADER_LINES = 4;
-const LANE_LINES = 6;
 
 /** Constant words of line 0. */
 export const MAGIC = 0;
@@ -83,13 +81,42 @@ export const PADDING = -1;
 /** Smallest capacity. */
 export const MIN_CAPACITY_BYTES = 64;
 /** Largest capacity: positions of a lane must stay comparable as u32. */
-export const MAX_CAPACITY_BYTES = 2 ** 30;
+export const MAX_CAPACITY_BYTES = 0x40000000;
 /** Most lanes. */
 export const MAX_LANES = 1024;
 
 /** First control word of a lane. */
 export function laneAt(lane: number): number {
-  return (HEADER_LINES + LANE_LINES * lane) * LINE;
+  return 4 * LINE + 6 * LINE * lane; // four lines before the lanes, six for each
+}
+
+/** Where the words of an end lie in the control words. */
+export interface EndWords {
+  readonly state: number;
+  readonly beat: number;
+  /** First word of its reason. */
+  readonly reason: number;
+  /** The bell this end sleeps on. */
+  readonly bell: number;
+}
+
+/** The receiver's words. */
+export const RECEIVER: EndWords = {
+  state: RECEIVER_STATE,
+  beat: RECEIVER_BEAT,
+  reason: RECEIVER_REASON,
+  bell: BELL,
+};
+
+/** The words of a lane's sender. */
+export function senderWords(lane: number): EndWords {
+  const base = laneAt(lane);
+  return {
+    state: base + SENDER_STATE,
+    beat: base + SENDER_BEAT,
+    reason: base + SENDER_REASON,
+    bell: base + ROOM_BELL,
+  };
 }
 
 /** Bytes of control words in front of the records. */
@@ -107,37 +134,44 @@ export function recordBytes(length: number): number {
   return (length + RECORD_HEADER_BYTES + 7) & ~7;
 }
 
-/** What an end's state word can say; 0 is "never opened". */
-export const END = { free: 0, open: 1, closed: 2, failed: 3, died: 4 } as const;
+/** State of an end: never opened. */
+export const END_FREE = 0;
+/** State of an end: in use. */
+export const END_OPEN = 1;
+/** State of an end: closed in order. */
+export const END_CLOSED = 2;
+/** State of an end: failed, with a reason. */
+export const END_FAILED = 3;
+/** State of an end: its thread died. */
+export const END_DIED = 4;
 
-const STATE_BITS = 3;
-const GENERATION_BITS = 8;
-const THREAD_MASK = 2 ** (32 - STATE_BITS - GENERATION_BITS) - 1;
+// A state word: state in bits 0 to 2, generation in bits 3 to 10, thread in bits 11 to 31.
+const STATE_MASK = 7;
+const THREAD_MASK = 0x1fffff;
 
 /** Compose a state word: one word, so that identity and state change in a single step. */
 export function endWord(state: number, generation: number, thread: number): number {
-  const generationField = (generation & (2 ** GENERATION_BITS - 1)) << STATE_BITS;
-  return ((thread & THREAD_MASK) << (STATE_BITS + GENERATION_BITS)) | generationField | state;
+  return (thread << 11) | ((generation & 255) << 3) | state;
 }
 
-/** State in a state word: one of `END`, or garbage up to 7 from a hostile peer. */
+/** State in a state word: one of `END_…`, or garbage up to 7 from a hostile peer. */
 export function stateOf(word: number): number {
-  return word & (2 ** STATE_BITS - 1);
+  return word & STATE_MASK;
 }
 
 /** Generation in a state word: 0 to 255; counts how often the end was opened. */
 export function generationOf(word: number): number {
-  return (word >>> STATE_BITS) & (2 ** GENERATION_BITS - 1);
+  return (word >>> 3) & 255;
 }
 
 /** Thread in a state word: the low 21 bits of its `currentThread()`. */
 export function threadOf(word: number): number {
-  return word >>> (STATE_BITS + GENERATION_BITS);
+  return word >>> 11;
 }
 
 /** Tell whether the end of this state word is open on the running thread. */
 export function isOpenHere(word: number): boolean {
-  return stateOf(word) === END.open && threadOf(word) === (currentThread() & THREAD_MASK);
+  return stateOf(word) === END_OPEN && threadOf(word) === (currentThread() & THREAD_MASK);
 }
 
 /** The thread field that the end of `worker` carries, from Node's `worker.threadId`. */
@@ -147,30 +181,26 @@ export function threadField(threadId: number): number {
 
 /** The same word with another state. */
 export function withState(word: number, state: number): number {
-  return (word & ~(2 ** STATE_BITS - 1)) | state;
+  return (word & ~STATE_MASK) | state;
 }
 
 const REASON_UNITS = 2 * (LINE - 1);
 
+function reasonUnits(control: Int32Array, at: number): Uint16Array {
+  return new Uint16Array(control.buffer, control.byteOffset + 4 * at + 4, REASON_UNITS);
+}
+
 /** Write a reason, cut to 62 UTF-16 units, before the state word says that there is one. */
 export function writeReason(control: Int32Array, at: number, reason: string): void {
-  const length = Math.min(reason.length, REASON_UNITS);
-  for (let i = 0; i < length; i += 2) {
-    const high = i + 1 < length ? reason.charCodeAt(i + 1) : 0;
-    control[at + 1 + (i >> 1)] = reason.charCodeAt(i) | (high << 16);
-  }
-  control[at] = length;
+  const units = reasonUnits(control, at);
+  for (let i = 0; i < REASON_UNITS; i += 1) units[i] = reason.charCodeAt(i); // NaN past its end, written as 0
+  control[at] = reason.length;
 }
 
 /** Read a reason; any shared bytes yield some string of at most 62 units. */
 export function readReason(control: Int32Array, at: number): string {
-  const length = Math.min((control[at] as number) >>> 0, REASON_UNITS);
-  let reason = '';
-  for (let i = 0; i < length; i += 1) {
-    const word = control[at + 1 + (i >> 1)] as number; // in range: the line is part of the header
-    reason += String.fromCharCode((i & 1) === 0 ? word & 0xffff : word >>> 16);
-  }
-  return reason;
+  const length = Math.min((control[at] as number) >>> 0, REASON_UNITS); // in range: the line is part of the header
+  return String.fromCharCode(...reasonUnits(control, at).subarray(0, length));
 }
 
 /**
@@ -179,15 +209,15 @@ export function readReason(control: Int32Array, at: number): string {
  * @throws {RingError} `CHANNEL_CAPACITY` or `CHANNEL_LANES`.
  */
 export function checkGeometry(capacityBytes: number, lanes: number): void {
-  const isPowerOfTwo = Number.isSafeInteger(capacityBytes) && Number.isInteger(Math.log2(capacityBytes));
+  const isPowerOfTwo = 2 ** (31 - Math.clz32(capacityBytes)) === capacityBytes;
   if (!isPowerOfTwo || capacityBytes < MIN_CAPACITY_BYTES || capacityBytes > MAX_CAPACITY_BYTES) {
     throw new RingError(
       'CHANNEL_CAPACITY',
-      `Cannot lay out a channel of ${capacityBytes} bytes: capacityBytes must be a power of two from 64 to 2^30`,
+      `Cannot lay out a channel of ${capacityBytes} bytes: not a power of two from 64 to 2^30`,
       { capacityBytes },
     );
   }
   if (!Number.isInteger(lanes) || lanes < 1 || lanes > MAX_LANES) {
-    throw new RingError('CHANNEL_LANES', `Cannot serve ${lanes} producers: not from 1 to ${MAX_LANES}`, { lanes });
+    throw new RingError('CHANNEL_LANES', `Cannot serve ${lanes} producers: not 1 to 1024`, { lanes });
   }
 }

@@ -1,5 +1,5 @@
 // What the ends of a channel take as options and tell as outcomes.
-import type { Clock, WaitStrategy } from './wait.ts';
+import type { BlockingStrategy, Clock } from './wait.ts';
 
 /**
  * How a channel, or one end of it, came to its end: in order; with a reason that one end gave; or because the thread of
@@ -32,8 +32,8 @@ export interface WaitOptions extends TimeoutOption {
 
 /** How one end behaves. */
 export interface EndOptions {
-  /** How it waits (default: `spinThenWait()`, and on the event loop this thread's shared `waitAsync()`). */
-  readonly wait?: WaitStrategy | undefined;
+  /** How it waits (default: `spinThenWait()`); to be awaited too, the end needs a `WaitStrategy`. */
+  readonly wait?: BlockingStrategy | undefined;
   /** Clock for timeouts (default: the platform's). */
   readonly clock?: Clock | undefined;
 }

@@ -1,38 +1,13 @@
 // One lane as the receiver sees it: finds the next record, trusting nothing that the sender wrote.
 // hot path: bench suite ring, subject channel
-import { LaneBytes } from './channel-copy.ts';
 import type { ChannelView } from './channel-end.ts';
-import {
-  DATA_EVENT,
-  END,
-  HEAD,
-  laneAt,
-  PADDING,
-  ROOM_BELL,
-  ROOM_EVENT,
-  SENDER_BEAT,
-  SENDER_STATE,
-  stateOf,
-  TAIL,
-  withState,
-} from './channel-layout.ts';
+import { Lane } from './channel-lane.ts';
+import { END_FAILED, END_OPEN, PADDING, stateOf, withState } from './channel-layout.ts';
 import { ProtocolError } from './error.ts';
 import { distance } from './ring-layout.ts';
 
 /** The receiver's half of one lane. Private positions are the truth; shared ones are read once and checked. */
-export class ReceiverLane {
-  /** The records. */
-  readonly records: LaneBytes;
-  /** Which lane this is. */
-  readonly index: number;
-  /** Control word of the sender's state. */
-  readonly stateAt: number;
-  /** Control word of the sender's heartbeat. */
-  readonly beatAt: number;
-  /** Control word of the published position. */
-  readonly tailAt: number;
-  /** Control word of the bell that the sender sleeps on. */
-  readonly roomBellAt: number;
+export class ReceiverLane extends Lane {
   /** Byte offset of the payload found by `next`. */
   at: number;
   /** Its length. */
@@ -50,21 +25,12 @@ export class ReceiverLane {
   private readonly capacity: number;
   private readonly mask: number;
   private readonly releaseFrom: number;
-  private readonly headAt: number;
-  private readonly eventAt: number;
-  private readonly roomEventAt: number;
   private head: number;
   private released: number;
 
   /** Attach where the last receiver released its last message. Shared words: reads `head` and `tail`. */
   constructor(view: ChannelView, index: number) {
-    const base = laneAt(index);
-    this.records = new LaneBytes(view.memory, view.recordsAt + index * view.capacityBytes, view.capacityBytes);
-    this.index = index;
-    this.stateAt = base + SENDER_STATE;
-    this.beatAt = base + SENDER_BEAT;
-    this.tailAt = base + TAIL;
-    this.roomBellAt = base + ROOM_BELL;
+    super(view, index);
     this.at = 0;
     this.length = 0;
     this.tag = 0;
@@ -73,9 +39,6 @@ export class ReceiverLane {
     this.capacity = view.capacityBytes;
     this.mask = view.capacityBytes - 1;
     this.releaseFrom = view.capacityBytes >> 3;
-    this.headAt = base + HEAD;
-    this.eventAt = base + DATA_EVENT;
-    this.roomEventAt = base + ROOM_EVENT;
     this.broken = undefined;
     this.needsRing = false;
     this.head = Atomics.load(view.control, this.headAt);
@@ -162,9 +125,9 @@ export class ReceiverLane {
       { lane: this.index, field, value, limit },
     );
     this.tail = this.head;
-    const word = Atomics.load(this.control, this.stateAt);
-    if (stateOf(word) === END.open) {
-      Atomics.compareExchange(this.control, this.stateAt, word, withState(word, END.failed));
+    const word = Atomics.load(this.control, this.senderWords.state);
+    if (stateOf(word) === END_OPEN) {
+      Atomics.compareExchange(this.control, this.senderWords.state, word, withState(word, END_FAILED));
     }
     this.needsRing = true;
   }

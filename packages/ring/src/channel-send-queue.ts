@@ -24,6 +24,8 @@ export interface QueuedSender {
   room(timeoutMs: number): Promise<boolean>;
   /** The error of a send whose time is over. */
   sendTimedOut(timeoutMs: number | undefined): RingError;
+  /** Tell whether sends wait: later ones must get behind them. */
+  lineUp(isInLine: boolean): void;
 }
 
 /** The queue; it runs while it is not empty. A send that is aborted or out of time leaves it without holding up others. */
@@ -34,11 +36,6 @@ export class SendQueue {
   /** The queue of one sender. */
   constructor(sender: QueuedSender) {
     this.sender = sender;
-  }
-
-  /** How many sends wait. */
-  get length(): number {
-    return this.waiting.length;
   }
 
   /** Wait in line; settles when the message is sent, out of time, aborted, or the channel over. */
@@ -53,6 +50,7 @@ export class SendQueue {
       const release = onAbort(signal, () => this.remove(entry, signal?.reason));
       const entry: Waiting = { bytes, tag, timeoutMs, deadline, resolve, reject, release };
       this.waiting.push(entry);
+      this.sender.lineUp(true);
       if (this.waiting.length === 1) void this.run();
       else this.wantFirst(); // its deadline may be the earliest
     });
@@ -63,18 +61,23 @@ export class SendQueue {
   }
 
   private remove(entry: Waiting, error: unknown): void {
-    this.waiting = this.waiting.filter((other) => other !== entry);
-    entry.release();
+    this.leave(entry);
     entry.reject(error);
     this.wantFirst();
+  }
+
+  private leave(entry: Waiting): void {
+    if (this.waiting[0] === entry) this.waiting.shift();
+    else this.waiting = this.waiting.filter((other) => other !== entry);
+    this.sender.lineUp(this.waiting.length > 0);
+    entry.release();
   }
 
   private async run(): Promise<void> {
     for (let first = this.waiting[0]; first !== undefined; first = this.waiting[0]) {
       try {
         if (this.sender.trySendQueued(first.bytes, first.tag)) {
-          this.waiting.shift();
-          first.release();
+          this.leave(first);
           first.resolve();
           continue;
         }

@@ -1,20 +1,17 @@
-// Message channels: making one, opening it from a handle, looking at it from outside.
-import { settleOrphan } from './channel-death.ts';
-import { type ChannelView, claimEnd, registerView } from './channel-end.ts';
+// Message channels, whatever their ends can do: making one, opening it from a handle, opening its ends.
+import { type ChannelView, claimEnd } from './channel-end.ts';
 import {
   BELL,
-  CAPACITY,
   CHANNEL_MAGIC,
   CHANNEL_VERSION,
   channelBytes,
   checkGeometry,
   controlBytes,
-  END,
+  END_CLOSED,
+  END_FREE,
+  END_OPEN,
   endWord,
-  FLAGS,
   generationOf,
-  HEAD,
-  LANES,
   LINE_BYTES,
   laneAt,
   MAGIC,
@@ -22,15 +19,13 @@ import {
   RESUMABLE,
   SENDER_STATE,
   stateOf,
-  TAIL,
   VERSION,
 } from './channel-layout.ts';
 import type { EndOptions, SenderOptions } from './channel-options.ts';
-import { ChannelReceiver } from './channel-receiver.ts';
-import { ChannelSender } from './channel-sender.ts';
 import { RingError } from './error.ts';
-import { distance } from './ring-layout.ts';
-import { SharedMemory, type SharedMemoryHandle, type SharedMemoryKind } from './shared-memory.ts';
+import type { SharedMemory, SharedMemoryHandle, SharedMemoryKind } from './shared-memory.ts';
+import type { SyncReceiver } from './sync-receiver.ts';
+import type { SyncSender } from './sync-sender.ts';
 
 /** What to make. */
 export interface ChannelOptions {
@@ -70,22 +65,21 @@ export interface ChannelHandle {
 /** How the ends opened through this object behave. */
 export interface ChannelEndOptions extends EndOptions, SenderOptions {}
 
-/** State of an end, as seen from outside. */
-export interface EndSnapshot {
-  readonly state: 'free' | 'open' | 'closed' | 'failed' | 'died' | 'invalid';
-  readonly generation: number;
+/** The classes of a channel's ends. */
+export interface ChannelEnds<S extends SyncSender, R extends SyncReceiver> {
+  readonly Sender: new (view: ChannelView, lane: number, word: number, options: ChannelEndOptions) => S;
+  readonly Receiver: new (view: ChannelView, word: number, options: ChannelEndOptions) => R;
 }
 
-/** A channel seen from outside, for meters and debugging: read without disturbing anybody. */
-export interface ChannelSnapshot {
-  readonly receiver: EndSnapshot;
-  readonly senders: readonly (EndSnapshot & { readonly usedBytes: number })[];
-}
-
-const STATES = ['free', 'open', 'closed', 'failed', 'died'] as const;
-
-function snapshotOf(word: number): EndSnapshot {
-  return { state: STATES[stateOf(word)] ?? 'invalid', generation: generationOf(word) };
+/** Where a channel lies. */
+export interface ChannelPlace {
+  /** Plain data that carries the memory. */
+  readonly handle: SharedMemoryHandle;
+  readonly buffer: SharedArrayBuffer;
+  /** Its first byte in `buffer`, a multiple of 128. */
+  readonly at: number;
+  /** The memory, if it can copy inside itself. */
+  readonly memory: SharedMemory | undefined;
 }
 
 /**
@@ -94,35 +88,36 @@ function snapshotOf(word: number): EndSnapshot {
  *
  * @example
  * const channel = createChannel({ capacityBytes: 1 << 20 });
- * worker.postMessage(channel.handle); // there: for await (const m of openChannel(handle).receiver) …
+ * worker.postMessage(channel.handle); // there: openChannel(handle).receiver
  * channel.sender.trySend(bytes);
  */
-export class Channel {
+export class SyncChannel<S extends SyncSender = SyncSender, R extends SyncReceiver = SyncReceiver> {
   /** Plain data: post it to any thread and open the channel there. */
   readonly handle: ChannelHandle;
-  private readonly view: ChannelView;
+  protected readonly view: ChannelView; // `watch` and `HeartbeatMonitor` are friends and read it too
   private readonly options: ChannelEndOptions;
-  private openedSender: ChannelSender | undefined;
-  private openedReceiver: ChannelReceiver | undefined;
+  private readonly ends: ChannelEnds<S, R>;
+  private openedSender: S | undefined;
+  private openedReceiver: R | undefined;
 
   /** Use `createChannel` or `openChannel`. */
-  constructor(handle: ChannelHandle, view: ChannelView, options: ChannelEndOptions) {
+  constructor(handle: ChannelHandle, view: ChannelView, options: ChannelEndOptions, ends: ChannelEnds<S, R>) {
     this.handle = handle;
     this.view = view;
     this.options = options;
+    this.ends = ends;
     this.openedSender = undefined;
     this.openedReceiver = undefined;
-    registerView(this, view);
   }
 
   /** The sending end of this thread: opened at first use, then the same object. Throws as `openSender`. */
-  get sender(): ChannelSender {
+  get sender(): S {
     this.openedSender ??= this.openSender();
     return this.openedSender;
   }
 
   /** The receiving end: opened at first use, then the same object. Throws as `openReceiver`. */
-  get receiver(): ChannelReceiver {
+  get receiver(): R {
     this.openedReceiver ??= this.openReceiver();
     return this.openedReceiver;
   }
@@ -132,18 +127,18 @@ export class Channel {
    *
    * @throws {RingError} `CHANNEL_END_TAKEN` if all lanes are in use, or over and not to be resumed.
    */
-  openSender(options: ChannelEndOptions = {}): ChannelSender {
+  openSender(options: ChannelEndOptions = {}): S {
     const { view } = this;
     // Lanes never used first: the receiver waits for a producer in each. Then, if there can be several, those closed in
     // order, which are free for another.
     for (const mayReuse of [false, true]) {
       for (let lane = 0; lane < view.lanes; lane += 1) {
         const stateAt = laneAt(lane) + SENDER_STATE;
-        if (!mayReuse && stateOf(Atomics.load(view.control, stateAt)) !== END.free) continue;
+        if (!mayReuse && stateOf(Atomics.load(view.control, stateAt)) !== END_FREE) continue;
         const word = claimEnd(view.control, stateAt, view.lanes > 1);
         if (word === undefined) continue;
-        settleOrphan(view, 'sender');
-        return new ChannelSender(view, lane, word, { ...this.options, ...options });
+        view.whenOpened?.('sender');
+        return new this.ends.Sender(view, lane, word, { ...this.options, ...options });
       }
     }
     throw this.taken('sender', laneAt(0) + SENDER_STATE);
@@ -156,104 +151,77 @@ export class Channel {
   seal(): void {
     const { control, lanes } = this.view;
     for (let lane = 0; lane < lanes; lane += 1) {
-      Atomics.compareExchange(control, laneAt(lane) + SENDER_STATE, 0, endWord(END.closed, 0, 0));
+      Atomics.compareExchange(control, laneAt(lane) + SENDER_STATE, 0, endWord(END_CLOSED, 0, 0));
     }
     Atomics.add(control, BELL, 1);
     Atomics.notify(control, BELL);
   }
 
   /** Open the receiver with options of its own. @throws {RingError} `CHANNEL_END_TAKEN`, as `openSender`. */
-  openReceiver(options: ChannelEndOptions = {}): ChannelReceiver {
+  openReceiver(options: ChannelEndOptions = {}): R {
     const word = claimEnd(this.view.control, RECEIVER_STATE, false);
     if (word === undefined) throw this.taken('receiver', RECEIVER_STATE);
-    settleOrphan(this.view, 'receiver');
-    return new ChannelReceiver(this.view, word, { ...this.options, ...options });
-  }
-
-  /** Look at the channel. Shared words: reads states and positions; writes nothing. */
-  inspect(): ChannelSnapshot {
-    const { control, lanes, capacityBytes } = this.view;
-    const senders = Array.from({ length: lanes }, (_, lane) => {
-      const base = laneAt(lane);
-      const head = Atomics.load(control, base + HEAD); // before tail: never more consumed than published
-      const usedBytes = Math.min(distance(Atomics.load(control, base + TAIL), head), capacityBytes);
-      return { ...snapshotOf(Atomics.load(control, base + SENDER_STATE)), usedBytes };
-    });
-    return { receiver: snapshotOf(Atomics.load(control, RECEIVER_STATE)), senders };
+    this.view.whenOpened?.('receiver');
+    return new this.ends.Receiver(this.view, word, { ...this.options, ...options });
   }
 
   private taken(end: string, stateAt: number): RingError {
-    const { state, generation } = snapshotOf(Atomics.load(this.view.control, stateAt));
-    const isOver = state !== 'open' && state !== 'free';
-    const why = isOver ? `it is over (${state}) and restart is 'refuse'` : 'another owner has it';
-    return new RingError('CHANNEL_END_TAKEN', `Cannot open the ${end}: ${why}`, { end, state, generation });
+    const word = Atomics.load(this.view.control, stateAt);
+    const why = stateOf(word) > END_OPEN ? "it is over and restart is 'refuse'" : 'another owner has it';
+    return new RingError('CHANNEL_END_TAKEN', `Cannot open the ${end}: ${why}`, {
+      end,
+      generation: generationOf(word),
+    });
   }
 }
 
-function viewChannel(memory: SharedMemory, at: number, capacityBytes: number, lanes: number): ChannelView {
-  const control = new Int32Array(memory.buffer, at, controlBytes(lanes) >> 2);
-  return { memory, control, recordsAt: at + controlBytes(lanes), capacityBytes, lanes };
+function viewChannel(place: ChannelPlace, capacityBytes: number, lanes: number): ChannelView {
+  const { buffer, at, memory } = place;
+  const control = new Int32Array(buffer, at, controlBytes(lanes) >> 2);
+  return { buffer, memory, control, recordsAt: at + controlBytes(lanes), capacityBytes, lanes, whenOpened: undefined };
 }
 
-/**
- * Make an empty channel.
- *
- * @throws {RingError} `CHANNEL_CAPACITY`, `CHANNEL_LANES`; `MEMORY_FULL` if it does not fit the given memory.
- */
-export function createChannel(options: ChannelOptions, endOptions: ChannelEndOptions = {}): Channel {
-  const { capacityBytes, producers = 1, restart = 'refuse' } = options;
+/** An object for a channel: one of the two classes. */
+type Construct<C> = (handle: ChannelHandle, view: ChannelView) => C;
+
+/** Make an empty channel in the place that is found for its bytes. @throws {RingError} as `createChannel`. */
+export function makeChannel<C>(
+  { capacityBytes, producers = 1, restart }: ChannelOptions,
+  placeFor: (bytes: number) => ChannelPlace,
+  construct: Construct<C>,
+): C {
   checkGeometry(capacityBytes, producers);
-  const bytes = channelBytes(capacityBytes, producers);
-  const memory = options.memory instanceof SharedMemory ? options.memory : SharedMemory.allocate(bytes, options.memory);
-  const region = memory.reserve(bytes);
-  const view = viewChannel(memory, region.byteOffset, capacityBytes, producers);
+  const place = placeFor(channelBytes(capacityBytes, producers));
+  const view = viewChannel(place, capacityBytes, producers);
   const { control } = view;
   control.fill(0);
-  control[VERSION] = CHANNEL_VERSION;
-  control[CAPACITY] = capacityBytes;
-  control[LANES] = producers;
-  control[FLAGS] = restart === 'resume' ? RESUMABLE : 0;
+  control.set([CHANNEL_VERSION, capacityBytes, producers, restart === 'resume' ? RESUMABLE : 0], VERSION);
   Atomics.store(control, MAGIC, CHANNEL_MAGIC);
-  const handle: ChannelHandle = {
-    kind: 'channel',
-    version: 1,
-    memory: memory.handle,
-    at: region.byteOffset,
-    capacityBytes,
-    producers,
-  };
-  return new Channel(handle, view, endOptions);
+  const { handle: memory, at } = place;
+  return construct({ kind: 'channel', version: CHANNEL_VERSION, memory, at, capacityBytes, producers }, view);
 }
 
-/**
- * Open a channel from the handle that another thread posted. The geometry is checked and remembered; later changes of the
- * shared copy have no effect.
- *
- * @throws {RingError} `CHANNEL_HANDLE` for anything that is not a handle of this version, or does not fit its memory;
- * `RING_NOT_SHARED` if it carries no shared memory.
- */
-export function openChannel(handle: ChannelHandle, options: ChannelEndOptions = {}): Channel {
-  if (handle?.kind !== 'channel' || handle.version !== CHANNEL_VERSION) {
-    throw badHandle(`this is no channel handle of version ${CHANNEL_VERSION}`);
-  }
+/** Open a channel from a handle whose memory is opened as told. @throws {RingError} as `openChannel`. */
+export function attachChannel<C>(
+  handle: ChannelHandle,
+  open: (memory: SharedMemoryHandle, at: number) => ChannelPlace,
+  construct: Construct<C>,
+): C {
+  if (handle?.kind !== 'channel' || handle.version !== CHANNEL_VERSION) throw badHandle(handle);
   const { at, capacityBytes, producers } = handle;
   checkGeometry(capacityBytes, producers);
-  const memory = SharedMemory.open(handle.memory);
-  const room = memory.buffer.byteLength - channelBytes(capacityBytes, producers);
-  if (!Number.isSafeInteger(at) || at < 0 || at % LINE_BYTES !== 0 || at > room) {
-    throw badHandle(`byte ${at} cannot be its start in a memory of ${memory.buffer.byteLength} bytes`);
-  }
-  const view = viewChannel(memory, at, capacityBytes, producers);
-  const { control } = view;
-  const isSame =
-    Atomics.load(control, MAGIC) === CHANNEL_MAGIC &&
-    control[VERSION] === CHANNEL_VERSION &&
-    control[CAPACITY] === capacityBytes &&
-    control[LANES] === producers;
-  if (!isSame) throw badHandle('the memory holds no channel of this geometry there');
-  return new Channel(handle, view, options);
+  const place = open(handle.memory, at);
+  const room = place.buffer.byteLength - channelBytes(capacityBytes, producers);
+  if (!(at >= 0 && at <= room) || at % LINE_BYTES !== 0) throw badHandle(handle);
+  const view = viewChannel(place, capacityBytes, producers);
+  const words = [CHANNEL_MAGIC, CHANNEL_VERSION, capacityBytes, producers];
+  if (words.some((word, i) => Atomics.load(view.control, MAGIC + i) !== word)) throw badHandle(handle);
+  return construct(handle, view);
 }
 
-function badHandle(why: string): RingError {
-  return new RingError('CHANNEL_HANDLE', `Cannot open this channel: ${why}`);
+function badHandle(handle: ChannelHandle): RingError {
+  return new RingError(
+    'CHANNEL_HANDLE',
+    `Cannot open this channel: its memory holds none of version ${CHANNEL_VERSION} at ${handle?.at}`,
+  );
 }

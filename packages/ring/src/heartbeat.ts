@@ -1,8 +1,8 @@
 // Heartbeats: a peer that waits or moves data beats by itself; one that does neither for long is suspect, never dead.
-import type { Channel } from './channel.ts';
-import { viewOf } from './channel-end.ts';
+
+import type { SyncChannel } from './channel.ts';
 import {
-  END,
+  END_OPEN,
   HEAD,
   laneAt,
   RECEIVER_BEAT,
@@ -44,8 +44,8 @@ export class HeartbeatMonitor {
   private seenAtMs: number;
 
   /** Watch the receiver, or the sender of lane `producer` (default 0). */
-  constructor(channel: Channel, end: 'sender' | 'receiver', options: HeartbeatOptions = {}, producer = 0) {
-    const view = viewOf(channel);
+  constructor(channel: SyncChannel, end: 'sender' | 'receiver', options: HeartbeatOptions = {}, producer = 0) {
+    const view = channel['view'];
     if (!(Number.isInteger(producer) && producer >= 0 && producer < view.lanes)) {
       throw new RangeError(`Cannot watch producer ${producer}: the channel has ${view.lanes}`);
     }
@@ -63,7 +63,7 @@ export class HeartbeatMonitor {
 
   /** Look for a sign of life. `absent`: the end is not open. Shared words: reads beats and positions. */
   check(): Health {
-    if (stateOf(Atomics.load(this.control, this.stateAt)) !== END.open) return 'absent';
+    if (stateOf(Atomics.load(this.control, this.stateAt)) !== END_OPEN) return 'absent';
     const now = this.clock();
     const seen = this.look();
     if (seen.some((value, i) => value !== this.seen[i])) {

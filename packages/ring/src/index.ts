@@ -1,4 +1,5 @@
 export { BackRing, type BackRingOptions } from './back-ring.ts';
+export type { MessageBuffer } from './buffer-copy.ts';
 export {
   ByteRingConsumer,
   type ByteRingLayout,
@@ -9,17 +10,14 @@ export {
   XENSTORE_PAGE,
 } from './byte-ring.ts';
 export {
-  Channel,
   type ChannelEndOptions,
+  type ChannelEnds,
   type ChannelHandle,
   type ChannelOptions,
-  type ChannelSnapshot,
-  createChannel,
-  type EndSnapshot,
-  openChannel,
+  SyncChannel,
 } from './channel.ts';
-export type { AlignedBytes, MessageBuffer } from './channel-copy.ts';
-export type { ChannelEnd } from './channel-end.ts';
+export type { AlignedBytes } from './channel-copy.ts';
+export type { ChannelEnd, ChannelView } from './channel-end.ts';
 export type {
   AbortSignalLike,
   Ending,
@@ -30,7 +28,7 @@ export type {
   TimeoutOption,
   WaitOptions,
 } from './channel-options.ts';
-export { ChannelReceiver, type MessageHandler } from './channel-receiver.ts';
+export { ChannelReceiver } from './channel-receiver.ts';
 export { ChannelSender } from './channel-sender.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
 export { FixedConsumer } from './fixed-consumer.ts';
@@ -43,6 +41,7 @@ export {
 } from './fixed-ring.ts';
 export { FrontRing, type FrontRingOptions, type RingOptions } from './front-ring.ts';
 export { type Health, HeartbeatMonitor, type HeartbeatOptions } from './heartbeat.ts';
+export { Channel, type ChannelSnapshot, createChannel, type EndSnapshot, openChannel } from './open-channel.ts';
 export {
   distance,
   initRing,
@@ -74,8 +73,11 @@ export {
   u32,
   u64,
 } from './struct.ts';
+export { type MessageHandler, SyncReceiver } from './sync-receiver.ts';
+export { SyncSender } from './sync-sender.ts';
 export { systemClock, systemTimer, type Timer, type TimerHandle } from './system-adapter.ts';
 export {
+  type BlockingStrategy,
   type Clock,
   canThreadBlock,
   poll,
@@ -91,5 +93,12 @@ export {
   portDoorbell,
   waitAsync,
 } from './wait-async.ts';
-export { BusySpin, busySpin, SpinThenWait, type SpinThenWaitOptions, spinThenWait } from './wait-blocking.ts';
+export { BusySpin, SpinThenWait, type SpinThenWaitOptions } from './wait-blocking.ts';
+export {
+  AwaitableBusySpin,
+  AwaitableSpinThenWait,
+  busySpin,
+  type MixedWaitOptions,
+  spinThenWait,
+} from './wait-mixed.ts';
 export { type Watch, type WatchedWorker, type WatchOptions, watch } from './watch.ts';

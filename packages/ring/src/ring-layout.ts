@@ -78,14 +78,17 @@ export function checkRegion(region: Uint8Array, slotBytes: number): number {
  * @throws RingError `RING_NOT_SHARED` or `RING_MISALIGNED`.
  */
 export function checkShared(region: Uint8Array): void {
-  if (!ArrayBuffer.isView(region) || !isSharedBuffer(region.buffer)) {
-    throw new RingError('RING_NOT_SHARED', 'Cannot use this region: it is not a view of a SharedArrayBuffer');
-  }
+  if (!ArrayBuffer.isView(region) || !isSharedBuffer(region.buffer)) throw notShared();
   if (region.byteOffset % 4 !== 0) {
     throw new RingError('RING_MISALIGNED', `Cannot use a region at byte ${region.byteOffset}: not a multiple of 4`, {
       byteOffset: region.byteOffset,
     });
   }
+}
+
+/** The error for memory that is not shared. */
+export function notShared(): RingError {
+  return new RingError('RING_NOT_SHARED', 'Cannot use this memory: it is not in a SharedArrayBuffer');
 }
 
 /**

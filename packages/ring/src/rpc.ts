@@ -1,14 +1,8 @@
 // Request and reply over a pair of channels. A call is known by its correlation id, which travels as the message's tag; an
 // answer that comes after its call gave up meets nobody and is dropped, so it can never be taken for another call's.
-import {
-  type Channel,
-  type ChannelEndOptions,
-  type ChannelHandle,
-  type ChannelOptions,
-  createChannel,
-  openChannel,
-} from './channel.ts';
+import type { ChannelEndOptions, ChannelHandle, ChannelOptions } from './channel.ts';
 import { RingError } from './error.ts';
+import { type Channel, createChannel, openChannel } from './open-channel.ts';
 import { RpcCaller } from './rpc-caller.ts';
 import { RpcResponder } from './rpc-responder.ts';
 

@@ -228,11 +228,3 @@ export function portDoorbell(port: DoorbellPort, options: AsyncWaitOptions = {})
     unref: () => waits.setHold(false),
   };
 }
-
-let shared: AsyncWaitStrategy | undefined;
-
-/** The waits of this thread that nobody configured: one strategy, hence one timer, for all of them. */
-export function sharedAsyncWait(): AsyncWaitStrategy {
-  shared ??= waitAsync();
-  return shared;
-}

@@ -1,7 +1,13 @@
 // Waiting on the thread: busy spin, and adaptive spin followed by a bounded Atomics.wait.
 import { systemClock } from './system-adapter.ts';
-import { type Clock, requireBlockable, SPIN_BURST, spinBurst, type WaitOutcome, type WaitStrategy } from './wait.ts';
-import { sharedAsyncWait } from './wait-async.ts';
+import {
+  type BlockingStrategy,
+  type Clock,
+  requireBlockable,
+  SPIN_BURST,
+  spinBurst,
+  type WaitOutcome,
+} from './wait.ts';
 
 /** Options of `spinThenWait`. */
 export interface SpinThenWaitOptions {
@@ -11,8 +17,6 @@ export interface SpinThenWaitOptions {
   readonly sliceMs?: number;
   /** Clock that measures sleeps (default: the platform's). */
   readonly clock?: Clock;
-  /** Waits on the event loop, for an end that is also awaited (default: this thread's shared `waitAsync()`). */
-  readonly async?: WaitStrategy;
 }
 
 /** Sleeps shorter than this mean that spinning longer would have paid; see KVM's halt polling. */
@@ -27,7 +31,7 @@ const SHRINK_ABOVE_MS = 5;
  * regime. So the spin grows to its limit as long as sleeps turn out short, and halves when they turn out long, down to
  * one burst of 64 reads (the rule of KVM's halt polling).
  */
-export class SpinThenWait implements WaitStrategy {
+export class SpinThenWait implements BlockingStrategy {
   readonly name = 'spin-then-wait';
   readonly needsArming = true;
   readonly canBlock = true;
@@ -36,18 +40,17 @@ export class SpinThenWait implements WaitStrategy {
   private bursts: number;
   private readonly sliceMs: number;
   private readonly clock: Clock;
-  private readonly async: WaitStrategy | undefined;
 
   /** @throws {RangeError} if an option is negative or not a number. */
   constructor(options: SpinThenWaitOptions = {}) {
     const { maxSpins = 20_000, sliceMs = 500 } = options;
-    if (!(maxSpins >= 0)) throw new RangeError(`Cannot spin ${maxSpins} times: maxSpins must be 0 or more`);
-    if (!(sliceMs > 0)) throw new RangeError(`Cannot sleep in slices of ${sliceMs} ms: sliceMs must be above 0`);
+    if (!(maxSpins >= 0 && sliceMs > 0)) {
+      throw new RangeError(`Cannot spin ${maxSpins} times and sleep ${sliceMs} ms: too little`);
+    }
     this.maxBursts = Math.ceil(maxSpins / SPIN_BURST);
     this.bursts = this.maxBursts;
     this.sliceMs = sliceMs;
     this.clock = options.clock ?? systemClock;
-    this.async = options.async;
   }
 
   /** Bound the spin anew, in reads: 0 when runnable threads outnumber cores, so that none burns another's time. */
@@ -70,10 +73,6 @@ export class SpinThenWait implements WaitStrategy {
     return result === 'timed-out' ? 'timed-out' : 'changed';
   }
 
-  waitAsync(words: Int32Array, index: number, seen: number, timeoutMs: number): Promise<WaitOutcome> {
-    return (this.async ?? sharedAsyncWait()).waitAsync(words, index, seen, timeoutMs);
-  }
-
   wake(words: Int32Array, index: number): void {
     Atomics.notify(words, index);
   }
@@ -84,11 +83,6 @@ export class SpinThenWait implements WaitStrategy {
   }
 }
 
-/** Create a `SpinThenWait`: the strategy for workers, and the default of every blocking end. */
-export function spinThenWait(options: SpinThenWaitOptions = {}): SpinThenWait {
-  return new SpinThenWait(options);
-}
-
 /** Bursts between two looks at the clock. */
 const BURSTS_PER_LOOK = 32;
 
@@ -97,7 +91,7 @@ const BURSTS_PER_LOOK = 32;
  *
  * Meant for two threads that own their cores; on fewer cores than spinning threads it is the slowest strategy of all.
  */
-export class BusySpin implements WaitStrategy {
+export class BusySpin implements BlockingStrategy {
   readonly name = 'busy-spin';
   readonly needsArming = false;
   readonly canBlock = true;
@@ -122,16 +116,7 @@ export class BusySpin implements WaitStrategy {
     return 'timed-out';
   }
 
-  waitAsync(words: Int32Array, index: number, seen: number, timeoutMs: number): Promise<WaitOutcome> {
-    return sharedAsyncWait().waitAsync(words, index, seen, timeoutMs);
-  }
-
   wake(words: Int32Array, index: number): void {
     Atomics.notify(words, index);
   }
-}
-
-/** Create a `BusySpin`. */
-export function busySpin(clock?: Clock): BusySpin {
-  return new BusySpin(clock);
 }

@@ -16,7 +16,7 @@ export type Clock = () => number;
  *
  * A wait may end early: callers check their condition and their own deadline again in a loop.
  */
-export interface WaitStrategy {
+export interface BlockingStrategy {
   /** Short name for reports: `busy-spin`, `spin-then-wait`, `wait-async`, `port-doorbell`, `poll`. */
   readonly name: string;
   /** Whether `wait` relies on a wake-up. If not, the caller need not arm, and the peer is never asked to notify. */
@@ -38,10 +38,14 @@ export interface WaitStrategy {
    * may not block (a browser page).
    */
   wait(words: Int32Array, index: number, seen: number, timeoutMs: number): WaitOutcome;
-  /** Like `wait`, without blocking the thread. The promise never rejects. */
-  waitAsync(words: Int32Array, index: number, seen: number, timeoutMs: number): Promise<WaitOutcome>;
   /** Wake whoever waits on `words[index]`; the caller has changed the word before. */
   wake(words: Int32Array, index: number): void;
+}
+
+/** A strategy for ends that are also awaited. */
+export interface WaitStrategy extends BlockingStrategy {
+  /** Like `wait`, without blocking the thread. The promise never rejects. */
+  waitAsync(words: Int32Array, index: number, seen: number, timeoutMs: number): Promise<WaitOutcome>;
 }
 
 /** Iterations of one `spinBurst`: short enough that the engine never tries to replace the running loop. */
@@ -83,17 +87,14 @@ export function canThreadBlock(): boolean {
  */
 export function requireBlockable(): void {
   if (canThreadBlock()) return;
-  throw new RingError(
-    'WAIT_CANNOT_BLOCK',
-    'Cannot block this thread: the page of a browser may not wait synchronously, await instead or move to a worker',
-  );
+  throw new RingError('WAIT_CANNOT_BLOCK', 'Cannot block the page of a browser: await instead, or move to a worker');
 }
 
 /** Refuse a blocking wait of a strategy that is served by this thread's event loop. */
 export function refuseBlocking(name: string): never {
   throw new RingError(
     'WAIT_ASYNC_ONLY',
-    `Cannot block with the ${name} strategy: its wake-up runs on this thread's event loop, await instead`,
+    `Cannot block with the ${name} strategy: it is woken by this thread's event loop, await instead`,
     { strategy: name },
   );
 }

@@ -1,8 +1,9 @@
 // Telling a channel that a thread died. A thread parked in Atomics.wait sees no port close and no exit event, so whoever
 // owns the worker writes its death into the channel, which wakes everybody who waits.
-import type { Channel } from './channel.ts';
+
+import type { SyncChannel } from './channel.ts';
 import { markDied } from './channel-death.ts';
-import { viewOf, watchedHere } from './channel-end.ts';
+import { watchedHere } from './channel-end.ts';
 import { threadField } from './channel-layout.ts';
 
 /** The part of a worker that `watch` needs; Node's `Worker` has all of it, a browser's nothing of it. */
@@ -46,9 +47,9 @@ export interface Watch {
  * const worker = new Worker(url, { workerData: channel.handle });
  * watch(worker, channel);
  */
-export function watch(worker: WatchedWorker, channel: Channel, options: WatchOptions = {}): Watch {
-  const view = viewOf(channel);
-  const { buffer } = view.memory;
+export function watch(worker: WatchedWorker, channel: SyncChannel, options: WatchOptions = {}): Watch {
+  const view = channel['view'];
+  const { buffer } = view;
   const { threadId } = worker;
   let isWatching = true;
   watchedHere.set(buffer, (watchedHere.get(buffer) ?? 0) + 1);
