@@ -28,12 +28,8 @@ export const LINE_BYTES = 128;
 
 /** Constant words of line 0. */
 export const MAGIC = 0;
-/** Layout version. */
+/** Layout version; the capacity of a lane and the number of lanes follow. */
 export const VERSION = 1;
-/** Bytes of records per lane. */
-export const CAPACITY = 2;
-/** Number of lanes. */
-export const LANES = 3;
 /** `RESUMABLE` or 0. */
 export const FLAGS = 4;
 /** What MAGIC holds: "CHAN". */
