@@ -25,9 +25,9 @@ export const CHANNEL_PLANTS: readonly ChannelPlant[] = [
   {
     name: 'event read before the tail is stored',
     file: 'sync-sender.ts',
-    find: 'Atomics.store(this.control, this.lane.tailAt, next);\n    this.tail = next;\n    const event = Atomics.load(this.control, this.lane.eventAt);',
+    find: 'Atomics.store(this.control, this.lane.base + TAIL, next);\n    this.tail = next;\n    const event = Atomics.load(this.control, this.lane.base + DATA_EVENT);',
     replace:
-      'const event = Atomics.load(this.control, this.lane.eventAt);\n    Atomics.store(this.control, this.lane.tailAt, next);\n    this.tail = next;',
+      'const event = Atomics.load(this.control, this.lane.base + DATA_EVENT);\n    Atomics.store(this.control, this.lane.base + TAIL, next);\n    this.tail = next;',
     caughtBy: 'stream from 0',
   },
   {
@@ -104,15 +104,15 @@ export const CHANNEL_PLANTS: readonly ChannelPlant[] = [
   {
     name: 'death written, nobody woken',
     file: 'channel-death.ts',
-    find: '    Atomics.add(control, bell, 1);\n    Atomics.notify(control, bell);\n',
+    find: '    ringBell(control, at + END_BELL);\n',
     replace: '',
     caughtBy: 'sender dies',
   },
   {
     name: 'successor starts where the receiver is, over unread messages',
     file: 'sync-sender.ts',
-    find: 'this.tail = Atomics.load(control, this.lane.tailAt);',
-    replace: 'this.tail = Atomics.load(control, this.lane.headAt);',
+    find: 'this.tail = Atomics.load(control, this.lane.base + TAIL);',
+    replace: 'this.tail = Atomics.load(control, this.lane.base + HEAD);',
     caughtBy: 'sender resumes',
   },
   {

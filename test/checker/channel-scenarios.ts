@@ -30,9 +30,9 @@ function setup(lib: RingLibrary, { at, producers = 1 }: ChannelVariant) {
   for (let lane = 0; lane < producers; lane += 1) {
     const base = ((4 + LANE_LINES * lane) * LINE_BYTES) / 4;
     new Int32Array(buffer)[base] = at; // tail
-    new Int32Array(buffer)[base + 64] = at; // head
-    new Int32Array(buffer)[base + 96] = at; // dataEvent: long past
-    new Int32Array(buffer)[base + 34] = at; // roomEvent: long past
+    new Int32Array(buffer)[base + 32] = at; // head
+    new Int32Array(buffer)[base + 64] = at; // dataEvent: long past
+    new Int32Array(buffer)[base + 98] = at; // roomEvent: long past
   }
   return () => ({ buffers: [buffer], world: { buffer, producers } });
 }

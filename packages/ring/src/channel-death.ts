@@ -1,14 +1,12 @@
 // Writing a death into a channel: which end it was, and waking everybody who must learn it.
-import type { ChannelView } from './channel-end.ts';
+import { type ChannelView, ringBell } from './channel-end.ts';
 import {
-  BELL,
+  END_BELL,
   END_DIED,
   END_OPEN,
   isOpenHere,
-  laneAt,
   RECEIVER_STATE,
-  ROOM_BELL,
-  SENDER_STATE,
+  senderStateAt,
   stateOf,
   threadOf,
   withState,
@@ -22,9 +20,8 @@ export function markDied(view: ChannelView, thread: number | undefined, end: 'se
   const held = candidates.filter((at) => isHeldBy(Atomics.load(control, at), thread));
   for (const at of held) markFrom(control, at, Atomics.load(control, at));
   if (held.length === 0 && !hadAnEnd(control, candidates, thread)) markMissing(view, senders, end);
-  for (const bell of [BELL, ...senders.map((at) => at - SENDER_STATE + ROOM_BELL)]) {
-    Atomics.add(control, bell, 1);
-    Atomics.notify(control, bell);
+  for (const at of [RECEIVER_STATE, ...senders]) {
+    ringBell(control, at + END_BELL);
   }
 }
 
@@ -67,5 +64,5 @@ function markFrom(control: Int32Array, at: number, word: number): boolean {
 }
 
 function senderStates(lanes: number): number[] {
-  return Array.from({ length: lanes }, (_, lane) => laneAt(lane) + SENDER_STATE);
+  return Array.from({ length: lanes }, (_, lane) => senderStateAt(lane));
 }

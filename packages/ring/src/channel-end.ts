@@ -1,11 +1,12 @@
 // What both ends of a channel have in common: opening and ending, the outcome the peer is told, and every wait.
 import {
+  BEAT,
+  END_BELL,
   END_CLOSED,
   END_DIED,
   END_FAILED,
   END_FREE,
   END_OPEN,
-  type EndWords,
   endWord,
   generationOf,
   isResumable,
@@ -51,6 +52,12 @@ export function flushBursts(): boolean {
   return true;
 }
 
+/** Ring a bell for whoever sleeps on it, whatever it sleeps with. */
+export function ringBell(control: Int32Array, bell: number): void {
+  Atomics.add(control, bell, 1);
+  Atomics.notify(control, bell);
+}
+
 /** Channels (by their buffer) whose death notices run on this thread's event loop; see `watch`. */
 export const watchedHere = new WeakMap<SharedArrayBuffer, number>();
 
@@ -65,12 +72,12 @@ export function endingError(ending: Ending, action: string, cause?: unknown): Ri
 }
 
 /** How an end with this state word ended, or undefined while it is open or was never opened. */
-export function endingOf(control: Int32Array, words: EndWords): Ending | undefined {
-  const state = stateOf(Atomics.load(control, words.state));
+export function endingOf(control: Int32Array, stateAt: number): Ending | undefined {
+  const state = stateOf(Atomics.load(control, stateAt));
   if (state === END_FREE || state === END_OPEN) return undefined;
   if (state === END_CLOSED) return { kind: 'closed' };
   if (state === END_DIED) return { kind: 'died' };
-  return { kind: 'failed', reason: readReason(control, words.reason) };
+  return { kind: 'failed', reason: readReason(control, stateAt) };
 }
 
 /**
@@ -95,18 +102,19 @@ export abstract class ChannelEnd {
   readonly strategy: BlockingStrategy;
   protected readonly control: Int32Array;
   protected readonly view: ChannelView;
-  protected readonly words: EndWords;
+  /** Where this end's state word lies. */
+  protected readonly stateAt: number;
   /** The state word that says: open, by me. Anything else in shared memory means that this end is over. */
   protected readonly word: number;
   /** How this end itself was ended by its owner; undefined while it is open. */
   protected ended: Ending | undefined;
   protected readonly clock: Clock;
 
-  constructor(view: ChannelView, words: EndWords, word: number, options: EndOptions) {
+  constructor(view: ChannelView, stateAt: number, word: number, options: EndOptions) {
     this.strategy = options.wait ?? new SpinThenWait();
     this.control = view.control;
     this.view = view;
-    this.words = words;
+    this.stateAt = stateAt;
     this.word = word;
     this.ended = undefined;
     this.clock = options.clock ?? systemClock;
@@ -122,7 +130,7 @@ export abstract class ChannelEnd {
 
   /** Tell the peer that this thread is alive. Waits beat by themselves; a thread that computes for long may do so. */
   beat(): void {
-    Atomics.add(this.control, this.words.beat, 1);
+    Atomics.add(this.control, this.stateAt + BEAT, 1);
   }
 
   /** End in order: the peer gets what was published, then the news. Calling it again changes nothing. */
@@ -149,7 +157,7 @@ export abstract class ChannelEnd {
 
   /** Whether the shared state word still says that this end is open and ours. */
   protected isCurrent(): boolean {
-    return Atomics.load(this.control, this.words.state) === this.word;
+    return Atomics.load(this.control, this.stateAt) === this.word;
   }
 
   /** End both privately and in shared memory, unless somebody else did. */
@@ -157,9 +165,9 @@ export abstract class ChannelEnd {
     if (this.ended !== undefined) return;
     if (this.isCurrent()) {
       this.settle();
-      if (ending.kind === 'failed') writeReason(this.control, this.words.reason, ending.reason);
+      if (ending.kind === 'failed') writeReason(this.control, this.stateAt, ending.reason);
       const over = withState(this.word, ending.kind === 'failed' ? END_FAILED : END_CLOSED);
-      Atomics.compareExchange(this.control, this.words.state, this.word, over);
+      Atomics.compareExchange(this.control, this.stateAt, this.word, over);
     }
     this.ended = ending;
     this.wakePeer();
@@ -174,7 +182,7 @@ export abstract class ChannelEnd {
 
   /** Wake a call that waits at this end. */
   protected ringOwnBell(): void {
-    this.ring(this.words.bell);
+    this.ring(this.stateAt + END_BELL);
   }
 
   /**
@@ -188,7 +196,7 @@ export abstract class ChannelEnd {
     flushBursts();
     this.checkBlocking(timeoutMs);
     const { strategy, control } = this;
-    const { bell } = this.words;
+    const bell = this.stateAt + END_BELL;
     const deadline = this.clock() + timeoutMs;
     while (!this.isReady()) {
       if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
@@ -219,7 +227,7 @@ export abstract class ChannelEnd {
   checkBlocking(timeoutMs: number = Number.POSITIVE_INFINITY): void {
     const { strategy, control } = this;
     if (strategy.neverWaits) return;
-    if (!strategy.canBlock) strategy.wait(control, this.words.bell, 0, 0); // throws
+    if (!strategy.canBlock) strategy.wait(control, this.stateAt + END_BELL, 0, 0); // throws
     requireBlockable();
     if (this.isPeerHere()) {
       throw new RingError('WAIT_WOULD_HANG', 'Cannot block: the other end is on this thread, await instead');

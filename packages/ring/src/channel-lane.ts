@@ -2,7 +2,7 @@
 // hot path: bench suite ring, subject channel
 import { type AlignedBytes, copyAligned, copyPlain, SET_FROM_BYTES, viewsOf } from './channel-copy.ts';
 import type { ChannelView } from './channel-end.ts';
-import { DATA_EVENT, type EndWords, HEAD, laneAt, ROOM_EVENT, senderWords, TAIL } from './channel-layout.ts';
+import { laneAt, SENDER_STATE } from './channel-layout.ts';
 
 /**
  * Where one lane lies, and what copies to and from its records. Every range is checked by the caller; payloads start at
@@ -11,16 +11,10 @@ import { DATA_EVENT, type EndWords, HEAD, laneAt, ROOM_EVENT, senderWords, TAIL 
 export class Lane {
   /** Which lane it is. */
   readonly index: number;
-  /** The words of its sender. */
-  readonly senderWords: EndWords;
-  /** Control word of the published position. */
-  readonly tailAt: number;
-  /** Control word of the consumed position. */
-  readonly headAt: number;
-  /** Control word of the position at which the receiver wants to be rung. */
-  readonly eventAt: number;
-  /** Control word of the position at which the sender wants to be rung. */
-  readonly roomEventAt: number;
+  /** Its first control word. */
+  readonly base: number;
+  /** State word of its sender. */
+  readonly stateAt: number;
   /** The records. */
   readonly records: AlignedBytes;
   // The caller's array used last: most callers reuse one, and then its aligned views pay.
@@ -30,13 +24,9 @@ export class Lane {
 
   /** Lane `index` of a channel. */
   constructor({ buffer, recordsAt, capacityBytes }: ChannelView, index: number) {
-    const base = laneAt(index);
     this.index = index;
-    this.senderWords = senderWords(index);
-    this.tailAt = base + TAIL;
-    this.headAt = base + HEAD;
-    this.eventAt = base + DATA_EVENT;
-    this.roomEventAt = base + ROOM_EVENT;
+    this.base = laneAt(index);
+    this.stateAt = this.base + SENDER_STATE;
     this.records = viewsOf(buffer, recordsAt + index * capacityBytes, capacityBytes);
     this.seen = undefined;
     this.viewed = undefined;

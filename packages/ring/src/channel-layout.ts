@@ -7,11 +7,12 @@
 //     3  reason of the receiver's failure: length, UTF-16 units               [RECEIVER]
 //   then six lines for each lane; a lane belongs to one sender
 //     0  tail: bytes published up to, not including, this position            [SENDER]
-//     1  sender: state, heartbeat; roomEvent: ring when head moves across it  [SENDER]; `died` also [WATCHER]
-//     2  head: bytes consumed up to, not including, this position             [RECEIVER]
-//     3  dataEvent: ring when tail moves across it                            [RECEIVER]
+//     1  head: bytes consumed up to, not including, this position             [RECEIVER]
+//     2  dataEvent: ring when tail moves across it                            [RECEIVER]
+//     3  sender: state, heartbeat; roomEvent: ring when head moves across it  [SENDER]; `died` also [WATCHER]
 //     4  room bell: the sender sleeps on it                                   [RECEIVER, WATCHER]
 //     5  reason of the sender's failure                                       [SENDER]
+//   an end is three lines, wherever it lies: state and heartbeat, the bell it sleeps on, its reason
 //   then, for each lane, `capacity` bytes of records:
 //     record = { length i32, tag i32, payload, zero to seven bytes of padding to a multiple of 8 }
 //     a length of -1 says: nothing more up to the end of the lane, go on at its start
@@ -46,29 +47,26 @@ export function isResumable(control: Int32Array): boolean {
 
 /** State word of the receiver. */
 export const RECEIVER_STATE = LINE;
-/** Heartbeat of the receiver. */
-export const RECEIVER_BEAT = LINE + 1;
 /** The receiver's bell. */
 export const BELL = 2 * LINE;
-/** First word of the receiver's reason. */
-export const RECEIVER_REASON = 3 * LINE;
+
+/** Heartbeat of an end, relative to its state word. */
+export const BEAT = 1;
+/** The bell that an end sleeps on, relative to its state word. */
+export const END_BELL = LINE;
+/** First word of an end's reason, relative to its state word. */
+export const REASON = 2 * LINE;
 
 /** Words of a lane, relative to `laneAt`. */
 export const TAIL = 0;
-/** State word of the sender. */
-export const SENDER_STATE = LINE;
-/** Heartbeat of the sender. */
-export const SENDER_BEAT = LINE + 1;
-/** The sender asks to be woken when `head` moves across this position. */
-export const ROOM_EVENT = LINE + 2;
 /** Position of the receiver. */
-export const HEAD = 2 * LINE;
+export const HEAD = LINE;
 /** The receiver asks to be woken when `tail` moves across this position. */
-export const DATA_EVENT = 3 * LINE;
-/** The sender's bell. */
-export const ROOM_BELL = 4 * LINE;
-/** First word of the sender's reason. */
-export const SENDER_REASON = 5 * LINE;
+export const DATA_EVENT = 2 * LINE;
+/** State word of the sender. */
+export const SENDER_STATE = 3 * LINE;
+/** The sender asks to be woken when `head` moves across this position. */
+export const ROOM_EVENT = 3 * LINE + 2;
 
 /** Bytes of a record before its payload. */
 export const RECORD_HEADER_BYTES = 8;
@@ -86,33 +84,9 @@ export function laneAt(lane: number): number {
   return 4 * LINE + 6 * LINE * lane; // four lines before the lanes, six for each
 }
 
-/** Where the words of an end lie in the control words. */
-export interface EndWords {
-  readonly state: number;
-  readonly beat: number;
-  /** First word of its reason. */
-  readonly reason: number;
-  /** The bell this end sleeps on. */
-  readonly bell: number;
-}
-
-/** The receiver's words. */
-export const RECEIVER: EndWords = {
-  state: RECEIVER_STATE,
-  beat: RECEIVER_BEAT,
-  reason: RECEIVER_REASON,
-  bell: BELL,
-};
-
-/** The words of a lane's sender. */
-export function senderWords(lane: number): EndWords {
-  const base = laneAt(lane);
-  return {
-    state: base + SENDER_STATE,
-    beat: base + SENDER_BEAT,
-    reason: base + SENDER_REASON,
-    bell: base + ROOM_BELL,
-  };
+/** State word of a lane's sender. */
+export function senderStateAt(lane: number): number {
+  return laneAt(lane) + SENDER_STATE;
 }
 
 /** Bytes of control words in front of the records. */
@@ -182,21 +156,21 @@ export function withState(word: number, state: number): number {
 
 const REASON_UNITS = 2 * (LINE - 1);
 
-function reasonUnits(control: Int32Array, at: number): Uint16Array {
-  return new Uint16Array(control.buffer, control.byteOffset + 4 * at + 4, REASON_UNITS);
+function reasonUnits(control: Int32Array, stateAt: number): Uint16Array {
+  return new Uint16Array(control.buffer, control.byteOffset + 4 * (stateAt + REASON + 1), REASON_UNITS);
 }
 
-/** Write a reason, cut to 62 UTF-16 units, before the state word says that there is one. */
-export function writeReason(control: Int32Array, at: number, reason: string): void {
-  const units = reasonUnits(control, at);
+/** Write the reason of an end, cut to 62 UTF-16 units, before its state word says that there is one. */
+export function writeReason(control: Int32Array, stateAt: number, reason: string): void {
+  const units = reasonUnits(control, stateAt);
   for (let i = 0; i < REASON_UNITS; i += 1) units[i] = reason.charCodeAt(i); // NaN past its end, written as 0
-  control[at] = reason.length;
+  control[stateAt + REASON] = reason.length;
 }
 
-/** Read a reason; any shared bytes yield some string of at most 62 units. */
-export function readReason(control: Int32Array, at: number): string {
-  const length = Math.min((control[at] as number) >>> 0, REASON_UNITS); // in range: the line is part of the header
-  return String.fromCharCode(...reasonUnits(control, at).subarray(0, length));
+/** Read the reason of an end; any shared bytes yield some string of at most 62 units. */
+export function readReason(control: Int32Array, stateAt: number): string {
+  const length = Math.min((control[stateAt + REASON] as number) >>> 0, REASON_UNITS); // in range: the line is part of the header
+  return String.fromCharCode(...reasonUnits(control, stateAt).subarray(0, length));
 }
 
 /**

@@ -1,5 +1,6 @@
 // Every wait of a channel's end on the event loop; the order is that of `block`.
 import { BEAT_MS, type ChannelEnd, flushBursts } from './channel-end.ts';
+import { END_BELL } from './channel-layout.ts';
 import type { AbortSignalLike, WaitOptions } from './channel-options.ts';
 import { RingError } from './error.ts';
 import type { BlockingStrategy, WaitStrategy } from './wait.ts';
@@ -20,7 +21,7 @@ export async function park(end: ChannelEnd, options: WaitOptions): Promise<boole
     throw new RingError('WAIT_BLOCKING_ONLY', `Cannot await with the blocking ${strategy.name} strategy`);
   }
   const control = end['control'];
-  const { bell } = end['words'];
+  const bell = end['stateAt'] + END_BELL;
   const now = end['clock'];
   const deadline = now() + timeoutMs;
   const onAbort = (): void => end['ringOwnBell']();

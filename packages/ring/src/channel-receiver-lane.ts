@@ -2,7 +2,17 @@
 // hot path: bench suite ring, subject channel
 import type { ChannelView } from './channel-end.ts';
 import { Lane } from './channel-lane.ts';
-import { END_FAILED, END_OPEN, PADDING, stateOf, withState } from './channel-layout.ts';
+import {
+  DATA_EVENT,
+  END_FAILED,
+  END_OPEN,
+  HEAD,
+  PADDING,
+  ROOM_EVENT,
+  stateOf,
+  TAIL,
+  withState,
+} from './channel-layout.ts';
 import { ProtocolError } from './error.ts';
 import { distance } from './ring-layout.ts';
 
@@ -41,7 +51,7 @@ export class ReceiverLane extends Lane {
     this.releaseFrom = view.capacityBytes >> 3;
     this.broken = undefined;
     this.needsRing = false;
-    this.head = Atomics.load(view.control, this.headAt);
+    this.head = Atomics.load(view.control, this.base + HEAD);
     this.released = this.head;
     this.tail = this.head;
     if ((this.head & 7) !== 0) this.breakLane('head', this.head, 0);
@@ -50,7 +60,8 @@ export class ReceiverLane extends Lane {
   /** Whether something is published beyond what was consumed: an atomic look. Padding counts. */
   hasPublished(): boolean {
     return (
-      this.head !== this.tail || (this.broken === undefined && Atomics.load(this.control, this.tailAt) !== this.head)
+      this.head !== this.tail ||
+      (this.broken === undefined && Atomics.load(this.control, this.base + TAIL) !== this.head)
     );
   }
 
@@ -93,21 +104,21 @@ export class ReceiverLane extends Lane {
     const old = this.released;
     const next = this.head;
     if (old === next) return;
-    Atomics.store(this.control, this.headAt, next);
+    Atomics.store(this.control, this.base + HEAD, next);
     this.released = next;
-    const event = Atomics.load(this.control, this.roomEventAt);
+    const event = Atomics.load(this.control, this.base + ROOM_EVENT);
     if (distance(next, event) < distance(next, old)) this.needsRing = true;
   }
 
   /** Ask to be rung when anything more is published. */
   arm(): void {
-    Atomics.store(this.control, this.eventAt, (this.head + 1) | 0);
+    Atomics.store(this.control, this.base + DATA_EVENT, (this.head + 1) | 0);
   }
 
   private refill(): boolean {
     if (this.broken !== undefined) return false;
     if (this.released !== this.head) this.release(); // everything is consumed: let the sender have it all
-    const tail = Atomics.load(this.control, this.tailAt);
+    const tail = Atomics.load(this.control, this.base + TAIL);
     if (tail === this.head) return false;
     if (distance(tail, this.head) > this.capacity || (tail & 7) !== 0) {
       this.breakLane('tail', tail, this.head);
@@ -125,9 +136,9 @@ export class ReceiverLane extends Lane {
       { lane: this.index, field, value, limit },
     );
     this.tail = this.head;
-    const word = Atomics.load(this.control, this.senderWords.state);
+    const word = Atomics.load(this.control, this.stateAt);
     if (stateOf(word) === END_OPEN) {
-      Atomics.compareExchange(this.control, this.senderWords.state, word, withState(word, END_FAILED));
+      Atomics.compareExchange(this.control, this.stateAt, word, withState(word, END_FAILED));
     }
     this.needsRing = true;
   }

@@ -2,11 +2,12 @@
 // hot path: bench suite ring, subject channel-copy
 import { BufferCopies, checkRange, type MessageBuffer } from './buffer-copy.ts';
 import type { ChannelView } from './channel-end.ts';
-import { RECORD_HEADER_BYTES, recordBytes } from './channel-layout.ts';
+import { HEAD, RECORD_HEADER_BYTES, recordBytes } from './channel-layout.ts';
 import type { EndOptions, SenderOptions, SendOptions, TimeoutOption } from './channel-options.ts';
 import { park } from './channel-park.ts';
 import { type QueuedSender, SendQueue } from './channel-send-queue.ts';
 import { RingError } from './error.ts';
+import { distance } from './ring-layout.ts';
 import { SyncSender } from './sync-sender.ts';
 import { spinThenWait } from './wait-mixed.ts';
 
@@ -30,6 +31,14 @@ export class ChannelSender extends SyncSender {
     super(view, lane, word, { ...options, wait: options.wait ?? spinThenWait() });
     this.queue = new SendQueue(this.queueDoor());
     this.buffers = new BufferCopies(view.memory);
+  }
+
+  /** Bytes sent and not yet taken by the receiver, headers and padding included; reads `head` without trusting it. */
+  get usedBytes(): number {
+    return Math.min(
+      distance(this.stage, Atomics.load(this.control, this.lane.base + HEAD)),
+      2 * (this.maxMessageBytes + RECORD_HEADER_BYTES),
+    );
   }
 
   /**

@@ -1,5 +1,5 @@
 // Message channels, whatever their ends can do: making one, opening it from a handle, opening its ends.
-import { type ChannelView, claimEnd } from './channel-end.ts';
+import { type ChannelView, claimEnd, ringBell } from './channel-end.ts';
 import {
   BELL,
   CHANNEL_MAGIC,
@@ -13,11 +13,10 @@ import {
   endWord,
   generationOf,
   LINE_BYTES,
-  laneAt,
   MAGIC,
   RECEIVER_STATE,
   RESUMABLE,
-  SENDER_STATE,
+  senderStateAt,
   stateOf,
   VERSION,
 } from './channel-layout.ts';
@@ -133,7 +132,7 @@ export class SyncChannel<S extends SyncSender = SyncSender, R extends SyncReceiv
     // order, which are free for another.
     for (const mayReuse of [false, true]) {
       for (let lane = 0; lane < view.lanes; lane += 1) {
-        const stateAt = laneAt(lane) + SENDER_STATE;
+        const stateAt = senderStateAt(lane);
         if (!mayReuse && stateOf(Atomics.load(view.control, stateAt)) !== END_FREE) continue;
         const word = claimEnd(view.control, stateAt, view.lanes > 1);
         if (word === undefined) continue;
@@ -141,7 +140,7 @@ export class SyncChannel<S extends SyncSender = SyncSender, R extends SyncReceiv
         return new this.ends.Sender(view, lane, word, { ...this.options, ...options });
       }
     }
-    throw this.taken('sender', laneAt(0) + SENDER_STATE);
+    throw this.taken('sender', senderStateAt(0));
   }
 
   /**
@@ -151,10 +150,9 @@ export class SyncChannel<S extends SyncSender = SyncSender, R extends SyncReceiv
   seal(): void {
     const { control, lanes } = this.view;
     for (let lane = 0; lane < lanes; lane += 1) {
-      Atomics.compareExchange(control, laneAt(lane) + SENDER_STATE, 0, endWord(END_CLOSED, 0, 0));
+      Atomics.compareExchange(control, senderStateAt(lane), 0, endWord(END_CLOSED, 0, 0));
     }
-    Atomics.add(control, BELL, 1);
-    Atomics.notify(control, BELL);
+    ringBell(control, BELL);
   }
 
   /** Open the receiver with options of its own. @throws {RingError} `CHANNEL_END_TAKEN`, as `openSender`. */
@@ -207,21 +205,18 @@ export function attachChannel<C>(
   open: (memory: SharedMemoryHandle, at: number) => ChannelPlace,
   construct: Construct<C>,
 ): C {
-  if (handle?.kind !== 'channel' || handle.version !== CHANNEL_VERSION) throw badHandle(handle);
+  if (handle?.kind !== 'channel' || handle.version !== CHANNEL_VERSION) throw badHandle();
   const { at, capacityBytes, producers } = handle;
   checkGeometry(capacityBytes, producers);
   const place = open(handle.memory, at);
   const room = place.buffer.byteLength - channelBytes(capacityBytes, producers);
-  if (!(at >= 0 && at <= room) || at % LINE_BYTES !== 0) throw badHandle(handle);
+  if (!(at >= 0 && at <= room) || at % LINE_BYTES !== 0) throw badHandle();
   const view = viewChannel(place, capacityBytes, producers);
   const words = [CHANNEL_MAGIC, CHANNEL_VERSION, capacityBytes, producers];
-  if (words.some((word, i) => Atomics.load(view.control, MAGIC + i) !== word)) throw badHandle(handle);
+  if (words.some((word, i) => Atomics.load(view.control, MAGIC + i) !== word)) throw badHandle();
   return construct(handle, view);
 }
 
-function badHandle(handle: ChannelHandle): RingError {
-  return new RingError(
-    'CHANNEL_HANDLE',
-    `Cannot open this channel: its memory holds none of version ${CHANNEL_VERSION} at ${handle?.at}`,
-  );
+function badHandle(): RingError {
+  return new RingError('CHANNEL_HANDLE', 'Cannot open this channel: its handle leads to none of this version');
 }

@@ -1,17 +1,7 @@
 // Heartbeats: a peer that waits or moves data beats by itself; one that does neither for long is suspect, never dead.
 
 import type { SyncChannel } from './channel.ts';
-import {
-  END_OPEN,
-  HEAD,
-  laneAt,
-  RECEIVER_BEAT,
-  RECEIVER_STATE,
-  SENDER_BEAT,
-  SENDER_STATE,
-  stateOf,
-  TAIL,
-} from './channel-layout.ts';
+import { BEAT, END_OPEN, HEAD, laneAt, RECEIVER_STATE, SENDER_STATE, stateOf, TAIL } from './channel-layout.ts';
 import { systemClock } from './system-adapter.ts';
 import type { Clock } from './wait.ts';
 
@@ -54,7 +44,9 @@ export class HeartbeatMonitor {
     this.control = view.control;
     this.stateAt = end === 'receiver' ? RECEIVER_STATE : base + SENDER_STATE;
     this.words =
-      end === 'receiver' ? [RECEIVER_BEAT, ...lanes.map((at) => at + HEAD)] : [base + SENDER_BEAT, base + TAIL];
+      end === 'receiver'
+        ? [RECEIVER_STATE + BEAT, ...lanes.map((at) => at + HEAD)]
+        : [base + SENDER_STATE + BEAT, base + TAIL];
     this.suspectAfterMs = options.suspectAfterMs ?? 2000;
     this.clock = options.clock ?? systemClock;
     this.seen = this.look();

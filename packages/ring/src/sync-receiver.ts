@@ -1,7 +1,7 @@
 // The receiving end of a channel, without awaiting: reads all lanes, one after the other, in the order that each sender wrote.
 // hot path: bench suite ring, subject channel
 import { ChannelEnd, type ChannelView, endingError, endingOf, flushBursts } from './channel-end.ts';
-import { BELL, END_OPEN, isOpenHere, isResumable, RECEIVER, stateOf } from './channel-layout.ts';
+import { BELL, END_BELL, END_OPEN, isOpenHere, isResumable, RECEIVER_STATE, stateOf, TAIL } from './channel-layout.ts';
 import type { Ending, EndOptions, TimeoutOption } from './channel-options.ts';
 import { ReceiverLane } from './channel-receiver-lane.ts';
 
@@ -30,7 +30,7 @@ export class SyncReceiver extends ChannelEnd {
 
   /** Use `Channel.receiver` or `Channel.openReceiver`, which claim the end first. */
   constructor(view: ChannelView, word: number, options: EndOptions) {
-    super(view, RECEIVER, word, options);
+    super(view, RECEIVER_STATE, word, options);
     this.lanes = Array.from({ length: view.lanes }, (_, index) => new ReceiverLane(view, index));
     this.lane = this.lanes[0] as ReceiverLane; // a channel has at least one lane
     this.quota = QUOTA;
@@ -45,11 +45,11 @@ export class SyncReceiver extends ChannelEnd {
   override get ending(): Ending | undefined {
     if (this.ended !== undefined) return this.ended;
     if (!this.isCurrent()) {
-      return endingOf(this.control, this.words) ?? { kind: 'died' }; // given to another
+      return endingOf(this.control, this.stateAt) ?? { kind: 'died' }; // given to another
     }
     let worst: Ending | undefined;
     for (const lane of this.lanes) {
-      const state = stateOf(Atomics.load(this.control, lane.senderWords.state));
+      const state = stateOf(Atomics.load(this.control, lane.stateAt));
       // A lane never used belongs to a producer still to come: had the others been quicker, it would send to nobody.
       if (state <= END_OPEN && lane.broken === undefined) return undefined;
       const ending = this.laneEnding(lane);
@@ -176,7 +176,7 @@ export class SyncReceiver extends ChannelEnd {
   }
 
   protected override wakePeer(): void {
-    for (const lane of this.lanes) this.ring(lane.senderWords.bell);
+    for (const lane of this.lanes) this.ring(lane.stateAt + END_BELL);
   }
 
   protected override isReady(): boolean {
@@ -192,20 +192,21 @@ export class SyncReceiver extends ChannelEnd {
 
   protected override spin(): boolean {
     const { lane, lanes, strategy, control } = this;
-    if (lanes.length === 1) return strategy.spin(control, lane.tailAt, lane.tail);
+    if (lanes.length === 1) return strategy.spin(control, lane.base + TAIL, lane.tail);
     const seen = Atomics.load(control, BELL); // several tails cannot be watched at once: have the bell rung
     this.arm();
     return this.isReady() || strategy.spin(control, BELL, seen);
   }
 
   protected override isPeerHere(): boolean {
-    const open = this.lanes.filter((lane) => stateOf(Atomics.load(this.control, lane.senderWords.state)) === END_OPEN);
-    return open.length > 0 && open.every((lane) => isOpenHere(Atomics.load(this.control, lane.senderWords.state)));
+    const words = this.lanes.map((lane) => Atomics.load(this.control, lane.stateAt));
+    const open = words.filter((word) => stateOf(word) === END_OPEN);
+    return open.length > 0 && open.every(isOpenHere);
   }
 
   private laneEnding(lane: ReceiverLane): Ending | undefined {
     if (lane.broken !== undefined) return { kind: 'failed', reason: lane.broken.message };
-    return endingOf(this.control, lane.senderWords);
+    return endingOf(this.control, lane.stateAt);
   }
 
   /**
@@ -239,7 +240,7 @@ export class SyncReceiver extends ChannelEnd {
 
   private ringRoom(lane: ReceiverLane): void {
     lane.needsRing = false;
-    this.ring(lane.senderWords.bell);
+    this.ring(lane.stateAt + END_BELL);
   }
 }
 

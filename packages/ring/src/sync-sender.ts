@@ -5,15 +5,18 @@ import { bursting, ChannelEnd, type ChannelView, endingError, endingOf } from '.
 import { Lane } from './channel-lane.ts';
 import {
   BELL,
+  DATA_EVENT,
   END_OPEN,
+  HEAD,
   isOpenHere,
   PADDING,
-  RECEIVER,
   RECEIVER_STATE,
   RECORD_HEADER_BYTES,
+  ROOM_EVENT,
   recordBytes,
-  senderWords,
+  senderStateAt,
   stateOf,
+  TAIL,
 } from './channel-layout.ts';
 import type { Ending, EndOptions, PublishPolicy, SenderOptions, TimeoutOption } from './channel-options.ts';
 import { ProtocolError, RingError } from './error.ts';
@@ -45,9 +48,9 @@ export class SyncSender extends ChannelEnd {
   private readonly laneWords: Int32Array;
   private readonly capacity: number;
   private readonly mask: number;
-  private readonly stateAt: number;
   private readonly policy: PublishPolicy;
-  private stage: number;
+  /** Position after the last message, published or not. */
+  protected stage: number;
   private tail: number;
   private headSeen: number;
   private receiverSeen: number;
@@ -66,7 +69,7 @@ export class SyncSender extends ChannelEnd {
 
   /** Use `Channel.sender` or `Channel.openSender`, which claim the lane first. */
   constructor(view: ChannelView, lane: number, word: number, options: EndOptions & SenderOptions) {
-    super(view, senderWords(lane), word, options);
+    super(view, senderStateAt(lane), word, options);
     const { capacityBytes, control } = view;
     this.lane = new Lane(view, lane);
     this.laneWords = this.lane.records.words;
@@ -75,12 +78,11 @@ export class SyncSender extends ChannelEnd {
     this.maxMessageBytes = (capacityBytes >> 1) - RECORD_HEADER_BYTES;
     this.capacity = capacityBytes;
     this.mask = capacityBytes - 1;
-    this.stateAt = this.words.state;
     this.policy = options.publish ?? 'auto';
     // A lane that was used before goes on where its committed messages end; what was only staged is gone with its sender.
-    this.tail = Atomics.load(control, this.lane.tailAt);
+    this.tail = Atomics.load(control, this.lane.base + TAIL);
     this.stage = this.tail;
-    this.headSeen = Atomics.load(control, this.lane.headAt);
+    this.headSeen = Atomics.load(control, this.lane.base + HEAD);
     this.receiverSeen = -1; // no state word: the first send looks whether there is anybody to send to
     this.window = this.policy === 'manual' ? NEVER : 1;
     this.claimed = -1;
@@ -99,15 +101,10 @@ export class SyncSender extends ChannelEnd {
   override get ending(): Ending | undefined {
     return (
       this.ended ??
-      endingOf(this.control, this.words) ??
-      endingOf(this.control, RECEIVER) ??
+      endingOf(this.control, this.stateAt) ??
+      endingOf(this.control, RECEIVER_STATE) ??
       (this.isCurrent() ? undefined : { kind: 'died' }) // declared dead, and the lane given to another
     );
-  }
-
-  /** Bytes sent and not yet taken by the receiver, headers and padding included; reads `head` without trusting it. */
-  get usedBytes(): number {
-    return Math.min(distance(this.stage, Atomics.load(this.control, this.lane.headAt)), this.capacity);
   }
 
   /**
@@ -142,12 +139,9 @@ export class SyncSender extends ChannelEnd {
     return at + RECORD_HEADER_BYTES;
   }
 
-  /** Send the claimed message, cut to `length` bytes. @throws {RingError} `CHANNEL_NOT_CLAIMED`; {RangeError}. */
+  /** Send the claimed message, cut to `length` bytes. @throws {RingError} `CHANNEL_NOT_CLAIMED` if that is too much. */
   commit(tag = 0, length = this.claimedLength): void {
-    if (this.claimed < 0) throw new RingError('CHANNEL_NOT_CLAIMED', 'Cannot commit: no claim is open');
-    if (!(length >= 0 && length <= this.claimedLength)) {
-      throw new RangeError(`Cannot commit ${length} bytes: ${this.claimedLength} were claimed`);
-    }
+    if (!(this.claimed >= 0 && length >= 0 && length <= this.claimedLength)) throw this.notClaimed(length);
     const at = this.claimed;
     this.claimed = -1;
     this.stageRecord(at, length, tag);
@@ -200,11 +194,11 @@ export class SyncSender extends ChannelEnd {
     // Ask for exactly the position that makes room: `head` gets there at the latest when everything is consumed.
     const at = this.stage & this.mask;
     const padding = this.wanted > this.capacity - at ? this.capacity - at : 0;
-    Atomics.store(this.control, this.lane.roomEventAt, (this.stage + padding + this.wanted - this.capacity) | 0);
+    Atomics.store(this.control, this.lane.base + ROOM_EVENT, (this.stage + padding + this.wanted - this.capacity) | 0);
   }
 
   protected override spin(): boolean {
-    return this.strategy.spin(this.control, this.lane.headAt, this.headSeen);
+    return this.strategy.spin(this.control, this.lane.base + HEAD, this.headSeen);
   }
 
   protected override isPeerHere(): boolean {
@@ -276,15 +270,15 @@ export class SyncSender extends ChannelEnd {
       return;
     }
     if (old === next) return;
-    Atomics.store(this.control, this.lane.tailAt, next);
+    Atomics.store(this.control, this.lane.base + TAIL, next);
     this.tail = next;
-    const event = Atomics.load(this.control, this.lane.eventAt);
+    const event = Atomics.load(this.control, this.lane.base + DATA_EVENT);
     if (distance(next, event) < distance(next, old)) this.ring(BELL);
   }
 
   /** Shared words: reads `head`, which must lie between what was seen and what was published. */
   private lookAtHead(): void {
-    const head = Atomics.load(this.control, this.lane.headAt);
+    const head = Atomics.load(this.control, this.lane.base + HEAD);
     if (distance(head, this.headSeen) > distance(this.tail, this.headSeen) || (head & 7) !== 0) {
       this.breakLane(head);
     } else this.headSeen = head;
@@ -314,6 +308,10 @@ export class SyncSender extends ChannelEnd {
 
   private overError(): RingError {
     return endingError(this.ending ?? { kind: 'died' }, 'send', this.broken);
+  }
+
+  private notClaimed(length: number): RingError {
+    return new RingError('CHANNEL_NOT_CLAIMED', `Cannot commit ${length} bytes: they are not claimed`, { length });
   }
 
   private tooLong(length: number): RangeError {

@@ -47,7 +47,7 @@ const values = fc.oneof(
 const pokes = (words: number): fc.Arbitrary<Poke[]> =>
   fc.array(
     fc.record({
-      word: fc.oneof(fc.integer({ min: 0, max: words - 1 }), fc.constantFrom(32, 64, 128, 160, 162, 192, 224, 256)),
+      word: fc.oneof(fc.integer({ min: 0, max: words - 1 }), fc.constantFrom(32, 64, 128, 160, 192, 224, 226, 256)),
       value: values,
     }),
     {

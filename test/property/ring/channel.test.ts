@@ -80,7 +80,7 @@ function open(producers: number, at: number): Real {
   for (let lane = 0; lane < producers; lane += 1) {
     const base = 128 + 192 * lane;
     control[base] = at;
-    control[base + 64] = at;
+    control[base + 32] = at;
   }
   return { channel, senders: Array.from({ length: producers }, () => channel.openSender()) };
 }

@@ -17,7 +17,7 @@ const one = Uint8Array.of(1);
 const control = (channel: Channel): Int32Array => new Int32Array(channel.handle.memory.buffer as SharedArrayBuffer);
 const RECEIVER_STATE = 32;
 const LANE0 = 128;
-const SENDER_STATE = LANE0 + 32;
+const SENDER_STATE = LANE0 + 96;
 
 /** A worker as `watch` sees it. */
 function fakeWorker(threadId: number) {

@@ -81,7 +81,7 @@ test('watch: each worker that dies before it came is missed once; one that came 
     const worker = (threadId: number) => ({ threadId, once: (_: 'exit', exit: () => void) => exits.push(exit) });
     for (const threadId of [41, 42, 43]) watch(worker(threadId), channel);
     const words = new Int32Array(channel.handle.memory.buffer as SharedArrayBuffer);
-    words[128 + 32] = (42 << 11) | (1 << 3) | 2; // the first lane: closed in order by the thread of worker 41
+    words[128 + 96] = (42 << 11) | (1 << 3) | 2; // the first lane: closed in order by the thread of worker 41
     exits[0]?.();
     t.is(channel.receiver.ending, undefined, 'two are still to come');
     exits[1]?.();
