@@ -1,6 +1,13 @@
 // The whole house below the block path on this thread: hypervisor, xenstore, toolstack, NVMe controller and driver.
 import { type BlockBackend, type BlockBackendOptions, createBlockBackend } from '@splitring/backend';
-import { type Medium, MemoryMedium, NvmeController, type NvmeDisk, NvmeDriver } from '@splitring/device';
+import {
+  type FaultPlan,
+  type Medium,
+  MemoryMedium,
+  NvmeController,
+  type NvmeDisk,
+  NvmeDriver,
+} from '@splitring/device';
 import { type BlockFrontendOptions, createBlockFrontend, type Disk } from '@splitring/frontend';
 import {
   attachDevice,
@@ -21,6 +28,8 @@ export interface BlockClusterOptions {
   readonly media?: readonly Medium[];
   readonly backend?: Partial<BlockBackendOptions>;
   readonly queueEntries?: number;
+  readonly faults?: FaultPlan;
+  readonly ioTimeoutMs?: number;
 }
 
 /** A guest with one disk. */
@@ -52,11 +61,13 @@ export class BlockCluster {
     const { kernel } = this.introduce(this.io, 'io');
     const bus = this.io.startPciBus(this.rig.clock);
     const media = options.media ?? [new MemoryMedium(new SharedArrayBuffer(4 << 20))];
-    this.controller = bus.plug(NVME, (master) => new NvmeController(master, { media }));
+    const faulty = options.faults === undefined ? {} : { faults: options.faults, clock: this.rig.clock };
+    this.controller = bus.plug(NVME, (master) => new NvmeController(master, { media, ...faulty }));
     kernel.add(bus);
     this.driver = new NvmeDriver(kernel, this.io.pci.open(NVME), {
       queuePairs: 1,
       queueEntries: options.queueEntries ?? 256,
+      ioTimeoutMs: options.ioTimeoutMs ?? 30_000,
     });
     kernel.add(this.driver);
     this.run(() => this.driver.state !== 'starting');

@@ -1,5 +1,5 @@
 // The block path over the real xenstore and the real NVMe model and driver, on one thread.
-import { MemoryMedium } from '@splitring/device';
+import { FaultPlan, MemoryMedium } from '@splitring/device';
 import test from 'ava';
 import { BlockCluster } from '../../support/block-cluster.ts';
 import { isSame, pattern } from '../../support/block-lab.ts';
@@ -42,4 +42,25 @@ test('a disk is unplugged in order, and its requests afterwards say that it is g
   t.is(cluster.unplug(guest), 'closed');
   t.deepEqual(cluster.backend.connections(), []);
   await t.throwsAsync(cluster.until(guest.disk.write(0, pattern(512, 1))), { code: 'BLOCK_GONE' });
+});
+
+test('a device that does not answer costs the guest concerned an error, and nobody else anything', async (t) => {
+  for (const kind of ['stall', 'unanswered'] as const) {
+    const faults = new FaultPlan({ nextU32: () => 3 });
+    const cluster = new BlockCluster({ faults, ioTimeoutMs: 400 });
+    const [one, other] = [
+      cluster.guest({ backKeys: { slice: '0,4096' } }),
+      cluster.guest({ backKeys: { slice: '4096,4096' } }),
+    ];
+    faults.add({ kind, operations: ['write'], fromByte: 8192, toByte: 12_288, times: 1 });
+    const failing = one.disk.write(8192, pattern(4096, 1));
+    const calls = [one.disk.write(0, pattern(4096, 2)), other.disk.write(8192, pattern(4096, 3)), other.disk.flush()];
+    await t.notThrowsAsync(cluster.until(Promise.all(calls)));
+    await t.throwsAsync(cluster.until(failing), { code: 'BLOCK_IO' });
+    t.is(cluster.driver.resets, kind === 'stall' ? 0 : 1);
+    await cluster.until(one.disk.write(8192, pattern(4096, 4)));
+    const seen = new Uint8Array(4096);
+    await cluster.until(one.disk.read(8192, seen));
+    t.true(isSame(seen, pattern(4096, 4)), kind);
+  }
 });
