@@ -14,6 +14,7 @@ export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest
 export { type GuestRuntimeOptions, runGuest } from './guest/guest-runtime.ts';
 export type { NbdExport } from './nbd/nbd-options.ts';
 export { type NbdPeer, NbdSession } from './nbd/nbd-session.ts';
+export { ZeroRanges } from './nbd/zero-ranges.ts';
 export { formatMacAddress, parseMacAddress } from './net/mac-address.ts';
 export type { NicCounters } from './net/net-counters.ts';
 export { createNetFrontend, type NetFrontendOptions } from './net/netfront.ts';

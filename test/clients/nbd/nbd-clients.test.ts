@@ -54,6 +54,33 @@ test.serial('nbdinfo sees the export and all it can do', (t) => {
   t.is(info?.['block_size_minimum'], 512);
 });
 
+test.serial('nbdinfo maps a new image as one hole, and what was written as data', (t) => {
+  const map = () => {
+    const output = run(t, 'nbdinfo', '--map', '--json', uri);
+    return output && (JSON.parse(output) as { offset: number; length: number; type: number }[]);
+  };
+  const before = map();
+  if (before === undefined) return;
+  t.deepEqual(
+    (before || []).map(({ length, type }) => [length, type]),
+    [[SIZE, 3]],
+  );
+  if (run(t, 'qemu-io', '-f', 'raw', '-c', 'write -P 1 1M 64k', uri) === undefined) return;
+  t.deepEqual(
+    (map() || []).map(({ offset, length, type }) => [offset, length, type]),
+    [
+      [0, 1 << 20, 3],
+      [1 << 20, 65_536, 0],
+      [(1 << 20) + 65_536, SIZE - (1 << 20) - 65_536, 3],
+    ],
+  );
+  run(t, 'qemu-io', '-f', 'raw', '-c', 'write -z 1M 64k', uri);
+  t.deepEqual(
+    (map() || []).map(({ type }) => type),
+    [3],
+  );
+});
+
 test.serial('qemu-io writes, forces, zeroes, discards and reads back patterns', (t) => {
   const commands = [
     'write -P 0xa5 0 1M',

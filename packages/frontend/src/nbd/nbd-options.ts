@@ -11,11 +11,14 @@ import {
   NBD_REP,
   OPTION_REPLY_MAGIC,
 } from './nbd-protocol.ts';
+import type { ZeroRanges } from './zero-ranges.ts';
 
 /** The disk that is served, and what it is called. */
 export interface NbdExport {
   readonly name: string;
   readonly disk: Disk;
+  /** What of the disk is known to be zero, shared by all its connections; without it everything counts as data. */
+  readonly zeroes?: ZeroRanges;
 }
 
 /** What happens after an option. */

@@ -74,6 +74,8 @@ export const NBD_ERROR = {
 } as const;
 /** One of the values of {@link NBD_ERROR}, or 0. */
 export type NbdError = 0 | (typeof NBD_ERROR)[keyof typeof NBD_ERROR];
+/** States of `base:allocation`. */
+export const NBD_STATE = { HOLE: 1, ZERO: 2 } as const;
 /** Structured reply types. */
 export const NBD_REPLY_TYPE = { NONE: 0, OFFSET_DATA: 1, BLOCK_STATUS: 5, ERROR: 0x8001 } as const;
 

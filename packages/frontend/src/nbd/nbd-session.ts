@@ -5,6 +5,7 @@ import { ByteQueue } from './byte-queue.ts';
 import { type NbdExport, NbdOptions } from './nbd-options.ts';
 import {
   BASE_ALLOCATION,
+  type Field,
   IHAVEOPT,
   MAX_PAYLOAD,
   message,
@@ -13,6 +14,7 @@ import {
   NBD_ERROR,
   NBD_HANDSHAKE,
   NBD_REPLY_TYPE,
+  NBD_STATE,
   NBDMAGIC,
   type NbdError,
   type NbdRequest,
@@ -36,6 +38,8 @@ const MAX_OPTIONS = 256;
 /** Bytes and requests that one client may have under way before it is not read from. */
 const MAX_BUSY_BYTES = 64 << 20;
 const MAX_BUSY_REQUESTS = 128;
+/** Extents of one block status. */
+const MAX_EXTENTS = 1024;
 /** The flags that each command knows. */
 const KNOWN_FLAGS: Readonly<Record<number, number>> = {
   [NBD_CMD.READ]: NBD_CMD_FLAG.FUA | NBD_CMD_FLAG.DF,
@@ -202,30 +206,34 @@ export class NbdSession {
   }
 
   private async execute(request: NbdRequest, payload: Uint8Array | undefined): Promise<0 | Uint8Array> {
-    const { disk } = this.target;
+    const { disk, zeroes } = this.target;
     const { type, offset, lengthBytes } = request;
+    const at = Number(offset); // inside the disk
     const isDurable = (request.flags & NBD_CMD_FLAG.FUA) !== 0;
     if (type === NBD_CMD.READ) {
       const data = new Uint8Array(lengthBytes);
       await disk.read(offset, data);
       return data;
     }
-    if (type === NBD_CMD.WRITE && payload !== undefined) await disk.write(offset, payload, { isDurable });
-    else if (type === NBD_CMD.FLUSH) await disk.flush();
-    else if (type === NBD_CMD.TRIM) await disk.discard(offset, lengthBytes);
-    else if (type === NBD_CMD.WRITE_ZEROES) await disk.writeZeroes(offset, lengthBytes);
+    if (type === NBD_CMD.WRITE && payload !== undefined) {
+      zeroes?.touch(at, lengthBytes);
+      await disk.write(offset, payload, { isDurable });
+    } else if (type === NBD_CMD.FLUSH) await disk.flush();
+    else if (type === NBD_CMD.TRIM) {
+      zeroes?.touch(at, lengthBytes); // what it reads as is not defined
+      await disk.discard(offset, lengthBytes);
+    } else if (type === NBD_CMD.WRITE_ZEROES) await this.zero(at, lengthBytes);
     const isWithoutOwnFua = type === NBD_CMD.TRIM || type === NBD_CMD.WRITE_ZEROES;
     if (isDurable && isWithoutOwnFua) await disk.flush();
     return 0;
   }
 
   private answer(request: NbdRequest, data: Uint8Array | undefined): void {
-    const { cookie, type, lengthBytes } = request;
+    const { cookie, type } = request;
     const { peer } = this;
     if (type === NBD_CMD.BLOCK_STATUS) {
-      // Everything is allocated, as far as a guest can know.
-      const extent = message([BASE_ALLOCATION.id, 4], [lengthBytes, 4], [0, 4]);
-      peer.send(structuredReply(NBD_REPLY_TYPE.BLOCK_STATUS, cookie, extent.byteLength, extent));
+      const extents = message([BASE_ALLOCATION.id, 4], ...this.describe(request));
+      peer.send(structuredReply(NBD_REPLY_TYPE.BLOCK_STATUS, cookie, extents.byteLength, extents));
     } else if (data === undefined) {
       peer.send(simpleReply(0, cookie));
     } else {
@@ -237,6 +245,28 @@ export class NbdSession {
       );
       peer.send(data);
     }
+  }
+
+  private async zero(offset: number, lengthBytes: number): Promise<void> {
+    const { disk, zeroes } = this.target;
+    const zeroing = zeroes?.begin(offset, lengthBytes);
+    try {
+      await disk.writeZeroes(offset, lengthBytes);
+      if (zeroing !== undefined) zeroes?.commit(zeroing);
+    } catch (error) {
+      if (zeroing !== undefined) zeroes?.abandon(zeroing);
+      throw error;
+    }
+  }
+
+  /** Length and state of each extent. Zeros are holes as well: a write there may find the medium full. */
+  private describe({ offset, lengthBytes, flags }: NbdRequest): Field[] {
+    const most = (flags & NBD_CMD_FLAG.REQ_ONE) === 0 ? MAX_EXTENTS : 1;
+    const known = this.target.zeroes?.extents(Number(offset), lengthBytes, most) ?? [{ lengthBytes, isZero: false }];
+    return known.flatMap((extent): Field[] => [
+      [extent.lengthBytes, 4],
+      [extent.isZero ? NBD_STATE.HOLE | NBD_STATE.ZERO : 0, 4],
+    ]);
   }
 
   private answerError(request: NbdRequest, error: NbdError): void {

@@ -1,4 +1,5 @@
 // `npm run serve-nbd`: a guest that serves its virtual disk to NBD clients, until Ctrl-C.
+import { existsSync } from 'node:fs';
 import { Command } from 'commander';
 import type { RunningGuest } from '../host/domain.ts';
 import { createHost, type Host } from '../host/host.ts';
@@ -31,17 +32,17 @@ const command = new Command('serve-nbd')
   .option('--readonly', 'refuse writes', false)
   .option('--name <export>', 'name of the export', 'disk0');
 
-function argumentsOf(options: Options): NbdArguments {
+function argumentsOf(options: Options, isNew: boolean): NbdArguments {
   const { name: exportName, socket, port } = options;
-  return socket === undefined ? { exportName, port: port ?? 0 } : { exportName, socket };
+  return socket === undefined ? { exportName, isNew, port: port ?? 0 } : { exportName, isNew, socket };
 }
 
-async function start(host: Host, options: Options): Promise<{ guest: RunningGuest; uri: string }> {
+async function start(host: Host, options: Options, isNew: boolean): Promise<{ guest: RunningGuest; uri: string }> {
   const { socket, name } = options;
   const guest = await host.createDomain({
     name: 'nbd',
     program: NBD_GUEST_URL,
-    args: argumentsOf(options),
+    args: argumentsOf(options, isNew),
     counters: [...NBD_COUNTERS],
     disks: [{ name: 'xvda', from: 'vol0', readonly: options.readonly }],
   });
@@ -65,12 +66,13 @@ async function main(): Promise<void> {
   const options = parseOptions<Options>(command, process.argv.slice(2));
   const { image, size: sizeBytes } = options;
   const disk = { image, readonly: options.readonly, ...(sizeBytes === undefined ? {} : { size: sizeBytes }) };
+  const isNew = !existsSync(image);
   const host = await createHost({ driverDomains: [{ name: 'io', disks: { vol0: disk } }] }).catch((error: unknown) => {
     if (isExplained(error)) fail(error);
     throw error;
   });
   try {
-    const { guest, uri } = await start(host, options);
+    const { guest, uri } = await start(host, options, isNew);
     console.log(uri);
     const stop = () => void guest.shutdown(5000);
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);

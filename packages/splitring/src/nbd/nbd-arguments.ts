@@ -8,6 +8,8 @@ export interface NbdArguments {
   readonly socket?: string;
   /** TCP port on 127.0.0.1, 0 for any. */
   readonly port?: number;
+  /** The disk was just created: all of it is zero. */
+  readonly isNew?: boolean;
 }
 
 /** Counters of the NBD guest; `port` is not 0 once it listens. */

@@ -1,7 +1,7 @@
 // A guest that serves its disk to the world by the NBD protocol, over a Unix socket or loopback TCP.
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { type Disk, defineGuest, type GuestContext, NbdSession } from '@splitring/frontend';
+import { defineGuest, type GuestContext, type NbdExport, NbdSession, ZeroRanges } from '@splitring/frontend';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { NbdArguments } from './nbd-arguments.ts';
 
@@ -11,22 +11,19 @@ const MAX_CONNECTIONS = 64;
 /** Bytes that may wait for a client that does not read. */
 const MAX_UNSENT_BYTES = 64 << 20;
 
-function serve(disk: Disk, args: NbdArguments, socket: Socket, counters: GuestContext['counters']): void {
+function serve(target: NbdExport, socket: Socket, counters: GuestContext['counters']): void {
   counters.add('connections', 1);
   socket.setNoDelay(true);
   socket.setTimeout(NEGOTIATION_MS, () => {
     if (!session.isTransmitting) socket.destroy();
   });
-  const session = new NbdSession(
-    { name: args.exportName, disk },
-    {
-      send: (bytes) => {
-        socket.write(bytes);
-        if (socket.writableLength > MAX_UNSENT_BYTES) socket.pause();
-      },
-      close: () => socket.end(),
+  const session = new NbdSession(target, {
+    send: (bytes) => {
+      socket.write(bytes);
+      if (socket.writableLength > MAX_UNSENT_BYTES) socket.pause();
     },
-  );
+    close: () => socket.end(),
+  });
   const resume = () => {
     if (!session.isBusy && socket.writableLength <= MAX_UNSENT_BYTES) socket.resume();
   };
@@ -64,11 +61,14 @@ function listen(server: Server, args: NbdArguments): Promise<number> {
 export default defineGuest<NbdArguments>(async (guest) => {
   const { args, counters } = guest;
   const disk = guest.disk('xvda');
+  // Shared by all connections: what one client writes, the others are told of.
+  const zeroes = new ZeroRanges(args.isNew === true ? disk.capacityBytes : 0);
+  const target = { name: args.exportName, disk, zeroes };
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    serve(disk, args, socket, counters);
+    serve(target, socket, counters);
   });
   server.maxConnections = MAX_CONNECTIONS;
   const port = await listen(server, args);
