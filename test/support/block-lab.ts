@@ -83,7 +83,8 @@ export class BlockLab {
   run(isDone?: () => boolean): void {
     for (let steps = 0; steps < 20_000; steps += 1) {
       if (isDone?.()) return;
-      const hasWorked = this.step();
+      // As an idle loop does: nothing to do is known only after arming, when the control machines are polled too.
+      const hasWorked = this.step() || this.driverKernel.arm();
       if (!hasWorked && isDone === undefined) return;
       if (!hasWorked) this.nowMs += 0.25;
     }

@@ -38,7 +38,6 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   const { kernel, disks } = options;
   const bridges = new Map(options.bridges.map((name) => [name, new Bridge(name, kernel.clock)]));
   let isClosed = false;
-  for (const device of disks.values()) kernel.add(device);
   for (const bridge of bridges.values()) kernel.add(bridge, 'control');
   const backends = new XenbusBackend(kernel, [
     createBlockBackend({ disk: (params) => find(disks, params) }),

@@ -200,7 +200,7 @@ class Blkback implements BackendHooks {
     }
     this.toldSectors = slice.capacitySectors;
     this.shared.connected.add(this);
-    this.kernel.add(this.watcher);
+    this.kernel.add(this.watcher, 'control');
     then(this.deviceKeys(slice, offered));
   }
 

@@ -24,8 +24,8 @@ import {
 } from '@splitring/hypervisor/io';
 import type { BackRing } from 'sharedarraybuffer-ring';
 
-/** Reads a page of indirect segments: the guest's bytes, or undefined if the reference is refused. */
-export type SegmentPageReader = (ref: number) => Uint8Array | undefined;
+/** Finds a page of indirect segments: the guest's words, or undefined if the reference is refused. */
+export type SegmentPageReader = (ref: number) => Int32Array | undefined;
 
 /** What a parser accepts: exactly what was offered to the guest. */
 export interface OfferedFeatures {
@@ -93,8 +93,6 @@ export class BlkifParser {
   private readonly request: Int32Array;
   private readonly offered: OfferedFeatures;
   private readonly readSegmentPage: SegmentPageReader;
-  private readonly indirectBytes: Uint8Array;
-  private readonly indirectWords: Int32Array;
 
   /** Parse what `ring`, which copies USUAL_REQUEST_BYTES at once, takes. */
   constructor(ring: BackRing, offered: OfferedFeatures, readSegmentPage: SegmentPageReader) {
@@ -105,8 +103,6 @@ export class BlkifParser {
     const max = Math.max(offered.maxIndirectSegments, BLKIF_MAX_SEGMENTS_PER_REQUEST);
     this.refs = new Uint32Array(max);
     this.spans = new Uint16Array(max);
-    this.indirectBytes = new Uint8Array(max * SEGMENT_BYTES);
-    this.indirectWords = new Int32Array(this.indirectBytes.buffer);
   }
 
   /**
@@ -165,7 +161,8 @@ export class BlkifParser {
   private parseDirect(count: number): number {
     if (count === 0 || count > BLKIF_MAX_SEGMENTS_PER_REQUEST) return BLKIF_RSP_ERROR;
     if (count > 1) this.ring.takeRest(SEGMENTS_AT + count * SEGMENT_BYTES);
-    return this.parseSegments(this.request, SEGMENTS_AT >> 2, count);
+    this.beginSegments();
+    return this.takeSegments(this.request, SEGMENTS_AT >> 2, count, count) ? BLKIF_RSP_OKAY : BLKIF_RSP_ERROR;
   }
 
   private takeNoSegments(op: BlockOp): number {
@@ -191,49 +188,56 @@ export class BlkifParser {
     if (count === 0 || count > this.offered.maxIndirectSegments) return BLKIF_RSP_ERROR;
     this.op = inner === BLKIF_OP_READ ? BLOCK_OP.read : BLOCK_OP.write;
     this.startSector = this.sectorNumber();
-    if (!this.copySegmentPages(copy, count)) return BLKIF_RSP_ERROR;
-    return this.parseSegments(this.indirectWords, 0, count);
+    return this.parseSegmentPages(copy, count);
   }
 
-  /** Copy the segments out of the guest's pages, each byte once. */
-  private copySegmentPages(copy: DataView, count: number): boolean {
-    const pages = Math.ceil(count / BLKIF_SEGMENTS_PER_INDIRECT_PAGE);
-    for (let page = 0; page < pages; page += 1) {
+  /** Segments in pages of the guest, which stay the guest's: each word is read once. */
+  private parseSegmentPages(copy: DataView, count: number): number {
+    this.beginSegments();
+    for (let done = 0, page = 0; done < count; page += 1) {
       const ref = copy.getUint32(blkifRequestIndirect.offsets.indirectGrefs + page * 4, true);
-      const bytes = this.readSegmentPage(ref);
-      if (bytes === undefined) return false;
-      const done = page * BLKIF_SEGMENTS_PER_INDIRECT_PAGE;
+      const words = this.readSegmentPage(ref);
+      if (words === undefined) return BLKIF_RSP_ERROR;
       const here = Math.min(count - done, BLKIF_SEGMENTS_PER_INDIRECT_PAGE);
-      this.indirectBytes.set(bytes.subarray(0, here * SEGMENT_BYTES), done * SEGMENT_BYTES);
+      if (!this.takeSegments(words, 0, here, count)) return BLKIF_RSP_ERROR;
+      done += here;
     }
-    return true;
+    return BLKIF_RSP_OKAY;
   }
 
-  private parseSegments(words: Int32Array, base: number, count: number): number {
+  private beginSegments(): void {
+    this.count = 0;
+    this.sectors = 0;
+    this.hasGaps = false;
+  }
+
+  /**
+   * Take the next `here` of `count` segments from `words`, each of which is read once and used from our own copy.
+   * @returns false if one is nonsense
+   */
+  private takeSegments(words: Int32Array, base: number, here: number, count: number): boolean {
     const { refs, spans } = this;
-    const end = count - 1;
-    let sectors = 0;
-    let hasGaps = false;
+    const end = this.count + here;
+    let { sectors } = this;
     let at = base;
-    for (let i = 0; i <= end; i += 1) {
-      const span = (words[at + 1] as number) & 0xffff; // `count` segments were copied
+    for (let i = this.count; i < end; i += 1) {
+      const span = (words[at + 1] as number) & 0xffff; // `here` segments are there
       if (span === WHOLE_PAGE) {
         sectors += SECTORS_PER_PAGE;
       } else {
         const first = span & 0xff;
         const last = span >>> 8;
-        if (last >= SECTORS_PER_PAGE || first > last) return BLKIF_RSP_ERROR;
-        if ((i > 0 && first !== 0) || (i < end && last !== SECTORS_PER_PAGE - 1)) hasGaps = true;
+        if (last >= SECTORS_PER_PAGE || first > last) return false;
+        if ((i > 0 && first !== 0) || (i < count - 1 && last !== SECTORS_PER_PAGE - 1)) this.hasGaps = true;
         sectors += last - first + 1;
       }
       refs[i] = words[at] as number; // as above
       spans[i] = span;
       at += SEGMENT_WORDS;
     }
-    this.count = count;
+    this.count = end;
     this.sectors = sectors;
-    this.hasGaps = hasGaps;
-    return BLKIF_RSP_OKAY;
+    return true;
   }
 
   private parseRange(op: BlockOp, isOffered: boolean): number {

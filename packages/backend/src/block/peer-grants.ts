@@ -34,7 +34,7 @@ export class PeerGrants {
   /** Persistent mappings by reference: frame + 1, or 0. Grown when a mapping has succeeded, so no longer than a grant table. */
   private frames: Int32Array;
   private handles: Int32Array;
-  private readonly segmentPages: Map<number, { readonly handle: GrantHandle; readonly bytes: Uint8Array }>;
+  private readonly segmentPages: Map<number, { readonly handle: GrantHandle; readonly words: Int32Array }>;
   private readonly mapOps: MapOp[];
 
   constructor(hypercalls: Hypercalls, dom: DomId, isPersistent: boolean, maxPersistent: number) {
@@ -106,20 +106,21 @@ export class PeerGrants {
   }
 
   /**
-   * Map a page of indirect segments for reading and return its bytes, or undefined if the reference is refused.
-   * The bytes are the guest's: copy before looking.
+   * Map a page of indirect segments for reading and return its words, or undefined if the reference is refused.
+   * The words are the guest's: what was read once may be different the next time.
    */
-  segmentPage(ref: number): Uint8Array | undefined {
+  segmentPage(ref: number): Int32Array | undefined {
     const known = this.segmentPages.get(ref);
-    if (known !== undefined) return known.bytes;
+    if (known !== undefined) return known.words;
     if (ref >= MAX_REF) return undefined;
     const op = this.newOp(ref, GNTMAP_host_map | GNTMAP_readonly);
     this.hypercalls.mapGrants([op]);
     if (op.status !== GNTST.okay) return undefined;
-    const page = { handle: op.handle, bytes: this.hypercalls.mappedBytes(op.handle) };
+    const bytes = this.hypercalls.mappedBytes(op.handle);
+    const page = { handle: op.handle, words: new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2) };
     if (this.segmentPages.size >= this.maxPersistent) this.dropSegmentPages();
     this.segmentPages.set(ref, page);
-    return page.bytes;
+    return page.words;
   }
 
   /** Drop the pages of indirect segments where they are not kept. */

@@ -3,6 +3,7 @@
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
 import { type DomId, type EvtchnPort, type GrantRef, type Hypercalls, PAGE_SIZE } from '@splitring/hypervisor';
 import {
+  BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST,
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   BLKIF_OP_DISCARD,
   BLKIF_OP_FLUSH_DISKCACHE,
@@ -50,6 +51,9 @@ const HEAD = 0;
 const ID = blkifRequest.offsets.id >> 2;
 const SECTOR = blkifRequest.offsets.sectorNumber >> 2;
 const SEGMENTS = blkifRequest.offsets.seg >> 2;
+// An indirect request has the inner operation in the second byte of its head, and the segments in the upper half.
+const INDIRECT_HANDLE = blkifRequestIndirect.offsets.handle >> 2;
+const INDIRECT_GREFS = blkifRequestIndirect.offsets.indirectGrefs >> 2;
 const SEGMENT_WORDS = blkifSegment.sizeof >> 2;
 /** `firstSect` and `lastSect` of a segment that is a whole page, as they lie in a word. */
 const WHOLE_PAGE = (SECTORS_PER_PAGE - 1) << 8;
@@ -215,28 +219,29 @@ export class BlkfrontQueue {
   }
 
   private stageIndirect(at: number, id: number, command: BlockCommand, wireOp: number): void {
-    const { view } = this.ring;
-    const set = blkifRequestIndirect.set;
+    const { words } = this.ring;
+    const word = at >> 2;
+    const { startSector } = command;
     // Both exist: pageCount is at most maxSegments, which is above 11 only with them.
     const indirect = this.indirect as GrantedRun;
-    blkifRequestIndirect.clear(view, at);
-    set.operation(view, at, BLKIF_OP_INDIRECT);
-    set.indirectOp(view, at, wireOp);
-    set.nrSegments(view, at, command.pageCount);
-    set.handle(view, at, this.handle);
-    set.id(view, at, id);
-    set.sectorNumber(view, at, command.startSector);
-    view.setUint32(at + blkifRequestIndirect.offsets.indirectGrefs, indirect.refs[id] as number, true);
+    words[word + HEAD] = BLKIF_OP_INDIRECT | (wireOp << 8) | (command.pageCount << 16);
+    words[word + ID] = id;
+    words[word + ID + 1] = 0;
+    words[word + SECTOR] = startSector;
+    words[word + SECTOR + 1] = startSector < TWO_32 ? 0 : Math.floor(startSector / TWO_32);
+    words[word + INDIRECT_HANDLE] = this.handle;
+    words[word + INDIRECT_GREFS] = indirect.refs[id] as number; // one page for each id: at most 512 segments
+    for (let i = 1; i < BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST; i += 1) words[word + INDIRECT_GREFS + i] = 0;
     this.writeSegments(this.indirectWords as Int32Array, id * (PAGE_SIZE >> 2), command);
   }
 
   /** Write the segments of `command`, padding too: pages are whole but the first and the last. */
   private writeSegments(words: Int32Array, at: number, command: BlockCommand): void {
     const { busPages, pageCount } = command;
-    const { grants } = this;
+    const { refs, first } = this.grants;
     let word = at;
     for (let i = 0; i < pageCount; i += 1) {
-      words[word] = grants.refOf(busPages[i] as number); // pageCount of them
+      words[word] = refs[(busPages[i] as number) - first] as number; // pageCount of them, all in use
       words[word + 1] = WHOLE_PAGE;
       word += SEGMENT_WORDS;
     }

@@ -17,8 +17,10 @@ export class DataGrants {
   stuckPages: number;
   private readonly hypercalls: Hypercalls;
   private readonly peer: DomId;
-  private readonly first: number;
-  private readonly refs: Int32Array;
+  /** First frame of the run. */
+  readonly first: number;
+  /** Grant of each frame of the run, 0 for none. */
+  readonly refs: Int32Array;
   private readonly uses: Uint16Array;
 
   constructor(hypercalls: Hypercalls, peer: DomId, run: FrameRun) {
@@ -52,11 +54,6 @@ export class DataGrants {
       if (!this.isPersistent) this.uses[page] = (this.uses[page] as number) + 1; // in range: covers() held
     }
     return true;
-  }
-
-  /** The grant of `frame`, which is in use. */
-  refOf(frame: number): number {
-    return this.refs[frame - this.first] as number; // in range: covers() held
   }
 
   /** A request that used `frame` is over. @returns false if the peer still maps it: the page must not be used again */

@@ -143,7 +143,10 @@ export class EventDelivery {
 
   /** Hand every pending, unmasked port to `dispatch`, each at most once, clearing it first. @returns how many */
   poll(dispatch: (port: EvtchnPort) => void): number {
-    if (Atomics.load(this.words, this.tables.domain(this.domid) + DOMAIN_PAUSE_WORD) !== 0) return 0;
+    // Plain looks first, here and at the hints: this runs on every turn. Whoever sleeps has loaded the doorbell, which is
+    // rung after either word was written, atomically before.
+    const pause = this.tables.domain(this.domid) + DOMAIN_PAUSE_WORD;
+    if (this.words[pause] !== 0 && Atomics.load(this.words, pause) !== 0) return 0;
     this.collect();
     let dispatched = 0;
     for (let s = 0; s < SELECTOR_WORDS; s++) {
@@ -183,7 +186,7 @@ export class EventDelivery {
   /** Take over what peers have raised into the private view. */
   private collect(): void {
     for (let h = 0; h < this.tables.hintWords; h++) {
-      if (Atomics.load(this.words, this.hints + h) === 0) continue;
+      if (this.words[this.hints + h] === 0) continue;
       let peers = Atomics.exchange(this.words, this.hints + h, 0);
       while (peers !== 0) {
         const p = 31 - Math.clz32(peers & -peers);
