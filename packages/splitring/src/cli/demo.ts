@@ -13,6 +13,7 @@ interface Options {
   readonly guests: number;
   readonly image: string;
   readonly size: number;
+  readonly capture?: string;
   readonly json: boolean;
 }
 
@@ -24,6 +25,7 @@ const command = new Command('demo')
   .option('--guests <n>', `number of guests, 1 to ${MOST_GUESTS}`, integerIn(1, MOST_GUESTS), 3)
   .option('--image <file>', 'disk image, created when missing', 'splitring-demo.img')
   .addOption(new Option('--size <bytes>', 'size of a new image').argParser(size).default(64 * 2 ** 20, '64MiB'))
+  .option('--capture <file>', 'write every frame to a file that tcpdump and tshark read (pcapng)')
   .option('--json', 'end with one line of JSON: ok, seconds, guests, operations, bytes, frames, errors', false);
 
 async function watch(cluster: DemoCluster, interrupted: Promise<void>): Promise<{ seconds: number }> {

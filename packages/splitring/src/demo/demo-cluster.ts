@@ -19,6 +19,8 @@ export interface DemoOptions {
   readonly image: string | undefined;
   /** Size of the disk if it has to be made. */
   readonly sizeBytes: number;
+  /** File that receives every frame, for tcpdump and tshark. */
+  readonly capture?: string | undefined;
   /** First guest's pattern seed; the others follow. */
   readonly seed: number;
 }
@@ -57,8 +59,9 @@ export class DemoCluster {
   static async start(options: DemoOptions, platform?: HostPlatform): Promise<DemoCluster> {
     refuseSmallDisk(options);
     const disk = { ...(options.image === undefined ? {} : { image: options.image }), size: options.sizeBytes };
+    const captures = options.capture === undefined ? {} : { lan0: options.capture };
     const host = await createHost(
-      { driverDomains: [{ name: 'io', disks: { vol0: disk }, bridges: ['lan0'] }] },
+      { driverDomains: [{ name: 'io', disks: { vol0: disk }, bridges: ['lan0'], captures }] },
       platform,
     );
     try {

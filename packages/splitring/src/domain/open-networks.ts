@@ -1,10 +1,10 @@
 // The ways of a driver domain's bridges out of the machine, and captures of what passes them.
-import { closeSync, openSync, writeSync } from 'node:fs';
 import { type Bridge, PcapngCapture } from '@splitring/backend';
 import { connectStream, listenForStreams } from '@splitring/backend/qemu-stream';
 import { openVxlan } from '@splitring/backend/vxlan';
 import type { Kernel } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
+import { CaptureFile } from './capture-file.ts';
 import type { DriverRole, UplinkBoot } from './thread-boot.ts';
 import { realClock } from './thread-time.ts';
 
@@ -19,7 +19,7 @@ export async function openNetworks(
     for (const closeOne of closers.splice(0).reverse()) await closeOne();
   };
   try {
-    for (const [name, path] of Object.entries(role.captures)) closers.push(capture(find(bridges, name), path));
+    for (const [name, path] of Object.entries(role.captures)) closers.push(capture(find(bridges, name), path, kernel));
     for (const uplink of role.uplinks) closers.push(await open(uplink, find(bridges, uplink.bridge), kernel));
   } catch (error) {
     await close();
@@ -36,23 +36,25 @@ function find(bridges: ReadonlyMap<string, Bridge>, name: string): Bridge {
 }
 
 /** Write what passes a bridge into a file that tcpdump and tshark read. @returns how to end it */
-function capture(bridge: Bridge, path: string): () => void {
-  let file: number;
+function capture(bridge: Bridge, path: string, kernel: Kernel): () => void {
+  let file: CaptureFile;
   try {
-    file = openSync(path, 'w');
+    file = new CaptureFile(path, realClock);
   } catch (error) {
     throw new SplitringError('CAPTURE_FAILED', `Cannot write the capture ${path}: ${reason(error)}`, { path }, error);
   }
   const pcap = new PcapngCapture({
-    write: (bytes) => writeSync(file, bytes),
+    write: (bytes) => file.write(bytes),
     clock: realClock,
     epochMs: Date.now() - realClock.nowMs(),
   });
+  kernel.add(file);
   pcap.attachAll(bridge);
   return () => {
     bridge.onAttach = undefined;
     for (const link of bridge.links) link.tap = undefined;
-    closeSync(file);
+    kernel.remove(file);
+    file.close();
   };
 }
 

@@ -88,7 +88,7 @@ test('the Linux kernel pings a guest and exchanges UDP with it through VXLAN', a
   try {
     await host.createDomain({
       name: 'web',
-      program: new URL('../../examples/02-endpoint.guest.ts', import.meta.url),
+      program: new URL('../../../examples/02-endpoint.guest.ts', import.meta.url),
       args: { ip: '10.42.0.2' },
       nics: [{ bridge: 'lan0' }],
     });
