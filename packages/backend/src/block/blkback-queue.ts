@@ -193,6 +193,11 @@ export class BlkbackQueue {
     }
   }
 
+  /** Pages that are kept mapped from request to request. */
+  get keptPages(): number {
+    return this.grants.keptPages;
+  }
+
   /** Unmap what is kept. Only when `inFlight` is 0. */
   release(): void {
     this.grants.releaseAll();

@@ -30,6 +30,7 @@ import {
   type QueueRefs,
   queueKeys,
 } from './front-keys.ts';
+import { IdleGrants } from './idle-grants.ts';
 import { RateLimit } from './rate-limit.ts';
 
 /** One connected disk, for people and tests. */
@@ -45,6 +46,7 @@ export interface BlockBackend extends DeviceClass {
   connections(): readonly BlockConnection[];
 }
 
+const IDLE_GRANTS_MS = 60_000;
 const TOOLSTACK_KEYS = [
   'params',
   'mode',
@@ -98,6 +100,7 @@ class Blkback implements BackendHooks {
   private epoch = 0;
   private toldSectors = -1;
   private readonly watcher = { poll: () => this.watch() };
+  private idleGrants: IdleGrants | undefined;
 
   constructor(device: XenbusDevice, kernel: Kernel, shared: Shared) {
     this.device = device;
@@ -147,6 +150,8 @@ class Blkback implements BackendHooks {
     this.epoch += 1;
     this.shared.connected.delete(this);
     this.kernel.remove(this.watcher);
+    if (this.idleGrants !== undefined) this.kernel.remove(this.idleGrants);
+    this.idleGrants = undefined;
     const { hypercalls } = this.kernel;
     for (const { queue, port, handles } of this.open) {
       this.kernel.offEvent(port);
@@ -201,6 +206,13 @@ class Blkback implements BackendHooks {
     this.toldSectors = slice.capacitySectors;
     this.shared.connected.add(this);
     this.kernel.add(this.watcher, 'control');
+    const idleMs = this.shared.options.idleGrantsMs ?? IDLE_GRANTS_MS;
+    this.idleGrants = new IdleGrants(
+      opened.map(({ queue }) => queue),
+      this.kernel.clock,
+      idleMs,
+    );
+    this.kernel.add(this.idleGrants, 'control');
     then(this.deviceKeys(slice, offered));
   }
 

@@ -15,6 +15,8 @@ export interface BlockBackendOptions {
   readonly isPersistent?: boolean;
   /** Mappings kept per ring. Default 4096. */
   readonly maxPersistent?: number;
+  /** Mappings of a ring that has been idle for so long are let go. Default 60 000 ms. */
+  readonly idleGrantsMs?: number;
   readonly hasFlush?: boolean;
   readonly hasBarrier?: boolean;
   readonly hasForceUnitAccess?: boolean;

@@ -49,6 +49,11 @@ export class PeerGrants {
     this.mapOps = [];
   }
 
+  /** Pages kept mapped now, those of indirect segments among them. */
+  get keptPages(): number {
+    return this.persistentCount + this.segmentPages.size;
+  }
+
   /** Tell the frame of a reference that is mapped persistently, or −1. */
   lookup(ref: number): number {
     const { frames } = this;
