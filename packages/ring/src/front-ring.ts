@@ -153,15 +153,13 @@ export class FrontRing {
   /**
    * Copy the next response to `response` and give its slot free.
    *
-   * Shared words: reads the slot [BACK], each byte once; then it is free, and two of its words are overwritten to fetch its
-   * cache lines. Yields only what the last `availableResponses` counted.
+   * Shared words: reads the slot [BACK], each byte once. Yields only what the last `availableResponses` counted.
    * @returns `false` if nothing is left: look again with `availableResponses`.
    */
   takeResponse(): boolean {
     const index = this.rspCons;
     if (index === this.rspProdSeen) return false;
     this.ringSlots.copyOut(index);
-    this.ringSlots.own(index); // free now, and the next requests will want it
     this.rspCons = (index + 1) | 0;
     return true;
   }

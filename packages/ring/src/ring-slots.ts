@@ -4,8 +4,6 @@ import { copyLanesOut, copyWords, prefersLanes } from './lanes.ts';
 import { RING_HEADER_BYTES } from './ring-layout.ts';
 
 const HEADER_LANES = RING_HEADER_BYTES >> 3;
-/** Slots from this size on span lines of their own. */
-const OWN_FROM_BYTES = 64;
 
 /**
  * Typed views of a ring's slots, and the private scratch slot that consumed bytes are copied to.
@@ -32,9 +30,6 @@ export class RingSlots {
   /** Slot size and length of a copy in lanes of eight bytes; 0 where lanes cannot be used. */
   private readonly slotLanes: number;
   private readonly copyLanes: number;
-  /** Words of a slot by which `own` takes its lines; 0 for slots so small that many share a line. */
-  private readonly ownFirst: number;
-  private readonly ownLast: number;
 
   /** Build the views once. `slots` is a power of two that fits the region; `copyBytes` of a slot are copied out. */
   constructor(region: Uint8Array, slotBytes: number, slots: number, copyBytes: number, scratchBytes = copyBytes) {
@@ -54,9 +49,6 @@ export class RingSlots {
     this.mask = slots - 1;
     this.slotLanes = hasLanes ? slotBytes >> 3 : 0;
     this.copyLanes = hasLanes ? (copyBytes + 7) >> 3 : 0; // whole lanes: slots are, too
-    const isLong = slotBytes >= OWN_FROM_BYTES && slotBytes % 4 === 0;
-    this.ownFirst = isLong ? (slotBytes >> 3) - 2 : 0;
-    this.ownLast = isLong ? (slotBytes >> 2) - 1 : 0;
   }
 
   /** Byte offset of the slot of `index` in `view`. */
@@ -78,19 +70,6 @@ export class RingSlots {
   copyRest(index: number, endBytes: number): void {
     const from = this.copyBytes >> 2;
     copyWords(this.words, (this.offset(index) >> 2) + from, this.scratchWords, from, (endBytes >> 2) - from);
-  }
-
-  /**
-   * Begin to take the cache lines of a free slot, to be written soon: they lie in the peer's cache.
-   *
-   * A core fetches the lines of the stores that wait in its store buffer, all at once, but a request of 28 words fills
-   * half of that buffer. Two early stores per slot keep ten slots' lines on their way instead of three.
-   */
-  own(index: number): void {
-    if (this.ownFirst === 0) return;
-    const at = this.offset(index) >> 2;
-    this.words[at + this.ownFirst] = 0;
-    this.words[at + this.ownLast] = 0;
   }
 
   /** As `copyOut`, where lanes cannot be used: slots of any size and alignment. */
