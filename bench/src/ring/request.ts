@@ -1,7 +1,8 @@
-// A request of 28 words, written and read one by one at constant places, as a driver writes the fields of its requests.
+// Requests of 28 words, written and read one by one at constant places, as a driver writes the fields of its requests: the
+// inner loops of both ends, functions of their own over locals.
+import type { BackRing, FrontRing } from 'sharedarraybuffer-ring';
 
-/** Write the request `id` into the words of a slot. */
-export function writeRequest(words: Int32Array, id: number): void {
+function writeRequest(words: Int32Array, id: number): void {
   words[0] = id;
   words[1] = id + 1;
   words[2] = id + 2;
@@ -32,41 +33,82 @@ export function writeRequest(words: Int32Array, id: number): void {
   words[27] = id + 27;
 }
 
-/** Add up the words of a request, in four chains, so that no addition waits for the one before. */
-export function sumRequest(words: Int32Array): number {
-  let a = word(words, 0);
-  let b = word(words, 1);
-  let c = word(words, 2);
-  let d = word(words, 3);
-  a = (a + word(words, 4)) | 0;
-  b = (b + word(words, 5)) | 0;
-  c = (c + word(words, 6)) | 0;
-  d = (d + word(words, 7)) | 0;
-  a = (a + word(words, 8)) | 0;
-  b = (b + word(words, 9)) | 0;
-  c = (c + word(words, 10)) | 0;
-  d = (d + word(words, 11)) | 0;
-  a = (a + word(words, 12)) | 0;
-  b = (b + word(words, 13)) | 0;
-  c = (c + word(words, 14)) | 0;
-  d = (d + word(words, 15)) | 0;
-  a = (a + word(words, 16)) | 0;
-  b = (b + word(words, 17)) | 0;
-  c = (c + word(words, 18)) | 0;
-  d = (d + word(words, 19)) | 0;
-  a = (a + word(words, 20)) | 0;
-  b = (b + word(words, 21)) | 0;
-  c = (c + word(words, 22)) | 0;
-  d = (d + word(words, 23)) | 0;
-  a = (a + word(words, 24)) | 0;
-  b = (b + word(words, 25)) | 0;
-  c = (c + word(words, 26)) | 0;
-  d = (d + word(words, 27)) | 0;
-  return (a + b + c + d) | 0;
+/** Stage `count` requests from ring index `index` on, the first of them with id `firstId`. */
+export function stageBatch(
+  ring: FrontRing,
+  views: readonly Int32Array[],
+  index: number,
+  firstId: number,
+  count: number,
+): void {
+  const mask = views.length - 1;
+  for (let i = 0; i < count; i++) {
+    ring.stageRequest();
+    writeRequest(views[(index + i) & mask] as Int32Array, firstId + i); // the mask keeps it in range
+  }
 }
 
-function word(words: Int32Array, at: number): number {
-  return words[at] as number; // a request has 28 words
+/** Take every response that was counted and add up what they say. */
+export function takeBatch(ring: FrontRing): number {
+  const response = ring.response;
+  let sum = 0;
+  while (ring.takeResponse()) sum = (sum + response.getInt32(0, true) + response.getInt32(4, true)) | 0;
+  return sum;
+}
+
+/**
+ * Answer `count` requests from ring index `index` on: each with its first word and the sum of its words.
+ *
+ * `words` are those of the request taken last. The sum is written out here, in four chains so that no addition waits for
+ * the one before, and not in a function: V8 inlines a short `serveBatch` into its caller and then has no budget left for
+ * the ring's methods; a long one it compiles by itself, with all of them inside (112 B, depth 8: 67 -> 60 ns).
+ */
+export function serveBatch(
+  ring: BackRing,
+  words: Int32Array,
+  views: readonly Int32Array[],
+  index: number,
+  count: number,
+): void {
+  const mask = views.length - 1;
+  for (let i = 0; i < count; i++) {
+    ring.takeRequest();
+    ring.stageResponse();
+    // The casts: a request has 28 words, and the mask keeps the index in range.
+    let a = words[0] as number;
+    let b = words[1] as number;
+    let c = words[2] as number;
+    let d = words[3] as number;
+    a = (a + (words[4] as number)) | 0;
+    b = (b + (words[5] as number)) | 0;
+    c = (c + (words[6] as number)) | 0;
+    d = (d + (words[7] as number)) | 0;
+    a = (a + (words[8] as number)) | 0;
+    b = (b + (words[9] as number)) | 0;
+    c = (c + (words[10] as number)) | 0;
+    d = (d + (words[11] as number)) | 0;
+    a = (a + (words[12] as number)) | 0;
+    b = (b + (words[13] as number)) | 0;
+    c = (c + (words[14] as number)) | 0;
+    d = (d + (words[15] as number)) | 0;
+    a = (a + (words[16] as number)) | 0;
+    b = (b + (words[17] as number)) | 0;
+    c = (c + (words[18] as number)) | 0;
+    d = (d + (words[19] as number)) | 0;
+    a = (a + (words[20] as number)) | 0;
+    b = (b + (words[21] as number)) | 0;
+    c = (c + (words[22] as number)) | 0;
+    d = (d + (words[23] as number)) | 0;
+    a = (a + (words[24] as number)) | 0;
+    b = (b + (words[25] as number)) | 0;
+    c = (c + (words[26] as number)) | 0;
+    d = (d + (words[27] as number)) | 0;
+    const response = views[(index + i) & mask] as Int32Array;
+    response[0] = words[0] as number;
+    response[1] = (a + b + c + d) | 0;
+    response[2] = 0;
+    response[3] = 0;
+  }
 }
 
 /** Views of `slots` slots of a ring as words, each made once: constant places in a short view are the fastest way in. */

@@ -4,7 +4,7 @@ import { BackRing, FrontRing, initRing, RING_HEADER_BYTES, type WaitStrategy } f
 import type { OpenSubject } from '../../harness/contract.ts';
 import { type HalfReport, openPair, type PairDefinition, type PairPort } from '../../harness/pair.ts';
 import { type PipelinedParams, REQUEST_BATCH, REQUEST_BYTES, RESPONSE_BYTES } from '../params.ts';
-import { slotWords, sumRequest, writeRequest } from '../request.ts';
+import { serveBatch, slotWords, stageBatch, takeBatch } from '../request.ts';
 import { timeAsyncRoundTrips, timeRoundTrips } from '../round-trips.ts';
 import { isAsync, strategyOf } from '../waiting.ts';
 
@@ -119,9 +119,10 @@ class Front {
   /** Some turns of the loop; not all of them, so that it is compiled as a function (see bursts.ts). */
   private turns(end: number, staged: number): void {
     for (let turn = 0; turn < TURNS && this.answered < end; turn++) {
-      this.stage(staged);
       const seen = this.waiting.seen(RSP_PROD);
-      if (!this.consume()) this.waiting.wait(RSP_PROD, seen, FRONT_BELL, this.finalCheck);
+      const isIdle = !this.consume();
+      this.stage(staged);
+      if (isIdle) this.waiting.wait(RSP_PROD, seen, FRONT_BELL, this.finalCheck);
     }
   }
 
@@ -201,42 +202,6 @@ class Back {
 
   private push(): void {
     if (this.ring.pushResponses() && this.waiting.strategy.needsArming) this.waiting.knock(FRONT_BELL);
-  }
-}
-
-// The inner loops: functions of their own over locals, as a driver's would be.
-
-function stageBatch(
-  ring: FrontRing,
-  views: readonly Int32Array[],
-  index: number,
-  firstId: number,
-  count: number,
-): void {
-  const mask = views.length - 1;
-  for (let i = 0; i < count; i++) {
-    ring.stageRequest();
-    writeRequest(views[(index + i) & mask] as Int32Array, firstId + i); // the mask keeps it in range
-  }
-}
-
-function takeBatch(ring: FrontRing): number {
-  const response = ring.response;
-  let sum = 0;
-  while (ring.takeResponse()) sum = (sum + response.getInt32(0, true) + response.getInt32(4, true)) | 0;
-  return sum;
-}
-
-function serveBatch(ring: BackRing, request: Int32Array, views: readonly Int32Array[], index: number, count: number) {
-  const mask = views.length - 1;
-  for (let i = 0; i < count; i++) {
-    ring.takeRequest();
-    ring.stageResponse();
-    const response = views[(index + i) & mask] as Int32Array; // the mask keeps it in range
-    response[0] = request[0] as number; // a request has 28 words
-    response[1] = sumRequest(request);
-    response[2] = 0;
-    response[3] = 0;
   }
 }
 
