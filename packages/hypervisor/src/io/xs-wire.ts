@@ -86,6 +86,8 @@ export const XS_PAGE = {
 
 /** Bits of `serverFeatures`; never withdrawn once set, unknown bits are ignored. */
 export const XS_FEATURE = { reconnection: 1, error: 2, watchDepth: 4 } as const;
+/** Those that the server of this project offers. */
+export const XS_FEATURES_OFFERED: number = XS_FEATURE.reconnection | XS_FEATURE.error | XS_FEATURE.watchDepth;
 /** Values of `connection`. */
 export const XS_CONNECTION = { connected: 0, reconnect: 1 } as const;
 /** Values of the error word. */

@@ -8,7 +8,7 @@ import {
   XENSTORE_PAYLOAD_MAX,
   XS,
   XS_CONNECTION,
-  XS_FEATURE,
+  XS_FEATURES_OFFERED,
   XS_HEADER_BYTES,
   XS_PAGE,
   XS_PAGE_ERROR,
@@ -78,8 +78,7 @@ export class Connection {
     this.words = new Int32Array(peer.page.buffer, peer.page.byteOffset, XS_PAGE.sizeBytes >> 2);
     this.requests = new ByteRingConsumer(peer.page, XENSTORE_PAGE.req, { name: `xenstore req ${peer.domid}` });
     this.answers = new ByteRingProducer(peer.page, XENSTORE_PAGE.rsp, { name: `xenstore rsp ${peer.domid}` });
-    const features = XS_FEATURE.reconnection | XS_FEATURE.error | XS_FEATURE.watchDepth;
-    Atomics.store(this.words, XS_PAGE.serverFeatures >> 2, features);
+    Atomics.store(this.words, XS_PAGE.serverFeatures >> 2, XS_FEATURES_OFFERED);
     Atomics.store(this.words, XS_PAGE.error >> 2, XS_PAGE_ERROR.none);
     Atomics.store(this.words, XS_PAGE.connection >> 2, XS_CONNECTION.connected);
   }

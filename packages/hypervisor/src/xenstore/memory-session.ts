@@ -1,7 +1,7 @@
 // One client's session with the store in memory: checks what it says, owns its watches and transactions.
 import { XENSTORE_PAYLOAD_MAX, type XsErrorName } from '../io/xs-wire.ts';
 import type { StoreCallback, StoreReply } from './client.ts';
-import { domainPath, parsePath, type StorePath } from './path.ts';
+import { domainPath, parsePath, quotaBytes, type StorePath } from './path.ts';
 import {
   accessOf,
   type Caller,
@@ -239,7 +239,9 @@ export class MemorySession implements StoreSession {
   }
 
   private parse(path: string): StorePath | undefined {
-    return parsePath(path, domainPath(this.domid));
+    const parsed = parsePath(path, domainPath(this.domid));
+    if (parsed && !this.caller.isPrivileged && quotaBytes(parsed) > this.quotas.pathBytes) return undefined;
+    return parsed;
   }
 
   private parseSpecial(path: string): string | undefined {

@@ -43,6 +43,13 @@ export function parsePath(text: string, home: string): StorePath | undefined {
   return { text: whole, components: whole.slice(1).split('/'), relativeTo: `${home}/`, isSpecial: false };
 }
 
+const HOME = /^\/local\/domain\/[0-9]{1,5}\//;
+
+/** Bytes of a path as a domain's quota counts them: what lies in some domain's home without the way there. */
+export function quotaBytes({ text }: StorePath): number {
+  return text.length - (HOME.exec(text)?.[0].length ?? 0);
+}
+
 /** Put components together again: `/` and `/a/b`. */
 export function joinPath(components: readonly string[], count = components.length): string {
   return `/${count === components.length ? components.join('/') : components.slice(0, count).join('/')}`;

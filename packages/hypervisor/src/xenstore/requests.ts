@@ -8,6 +8,8 @@ import type { StoreListing, StoreSession } from './store.ts';
 export interface RequestHost {
   /** Whether a domain is connected to the store. */
   isIntroduced(domid: number): boolean;
+  /** Features offered in every ring page, as XS_FEATURE. */
+  readonly features: number;
   /** Disconnect a domain and purge it. @returns false if it was not introduced */
   release(domid: number): boolean;
 }
@@ -48,12 +50,27 @@ const HANDLERS = new Map<number, (request: Request) => void>([
   [XS.RESUME, resume],
   [XS.RESET_WATCHES, reset],
   [XS.DIRECTORY_PART, directoryPart],
+  [XS.GET_FEATURE, getFeature],
+]);
+
+/** Only dom0 may; others are told so before anything of the payload is looked at. Some are not offered to dom0 either. */
+const PRIVILEGED: ReadonlySet<number> = new Set([
+  XS.CONTROL,
+  XS.INTRODUCE,
+  XS.RELEASE,
+  XS.IS_DOMAIN_INTRODUCED,
+  XS.RESUME,
+  XS.SET_TARGET,
+  XS.SET_FEATURE,
+  XS.GET_QUOTA,
+  XS.SET_QUOTA,
 ]);
 
 /**
  * Run one request. `answer` is called exactly once, at once or later, with a payload of at most 4096 bytes.
- * Operations that neither a guest nor our toolstack uses (CONTROL, INTRODUCE, SET_TARGET, features and quotas over the
- * wire) and unknown ones answer ENOSYS.
+ * Unknown operations answer ENOSYS, and so do those of dom0 for which the toolstack of this machine calls the server
+ * itself (CONTROL, INTRODUCE, SET_TARGET, SET_FEATURE, GET_QUOTA, SET_QUOTA); to guests all of dom0's are EACCES.
+ * @see xen/tools/xenstored/core.c, wire_funcs
  */
 export function execute(
   session: StoreSession,
@@ -66,7 +83,8 @@ export function execute(
 ): void {
   const handler = HANDLERS.get(type);
   const bounded: Answer = (reply) => answer(boundedReply(reply));
-  if (handler) handler({ session, isPrivileged, host, tx, payload, answer: bounded });
+  if (PRIVILEGED.has(type) && !isPrivileged) bounded({ ok: false, error: 'EACCES' });
+  else if (handler) handler({ session, isPrivileged, host, tx, payload, answer: bounded });
   else bounded({ ok: false, error: 'ENOSYS' });
 }
 
@@ -218,25 +236,22 @@ function endTransaction(request: Request): void {
 }
 
 function release(request: Request): void {
-  if (!request.isPrivileged) {
-    refuse(request, 'EACCES');
-    return;
-  }
   oneDomid(request, (domid) => (request.host.release(domid) ? 'OK\0' : 'ENOENT'));
 }
 
 function isIntroduced(request: Request): void {
-  if (!request.isPrivileged) {
-    refuse(request, 'EACCES');
-    return;
-  }
   oneDomid(request, (domid) => (request.host.isIntroduced(domid) ? 'T\0' : 'F\0'));
 }
 
 function resume(request: Request): void {
-  if (!request.isPrivileged) {
-    refuse(request, 'EACCES');
-    return;
-  }
   oneDomid(request, (domid) => (request.host.isIntroduced(domid) ? 'OK\0' : 'ENOENT'));
+}
+
+/** What the asking domain may use; dom0 may ask for another one's. */
+function getFeature(request: Request): void {
+  const { payload, isPrivileged, host } = request;
+  const features = `${host.features}\0`;
+  if (payload === '' || payload === '\0') request.answer({ ok: true, value: features });
+  else if (!isPrivileged) refuse(request, 'EACCES');
+  else oneDomid(request, (domid) => (host.isIntroduced(domid) ? features : 'ENOENT'));
 }

@@ -1,6 +1,6 @@
 // The xenstore server: any number of domains on their ring pages, each with its own bounds, in front of one store.
 import type { DomId } from '../ids.ts';
-import { XS, XS_PAGE_ERROR } from '../io/xs-wire.ts';
+import { XS, XS_FEATURES_OFFERED, XS_PAGE_ERROR } from '../io/xs-wire.ts';
 import type { Clock, Stepped } from '../stepped.ts';
 import { Connection, type StorePeer } from './connection.ts';
 import { DirectXenstoreClient } from './direct-client.ts';
@@ -81,6 +81,7 @@ export class XenstoreServer implements Stepped {
       if (this.connections.has(domid)) this.limiter.charge(domid);
     };
     this.host = {
+      features: XS_FEATURES_OFFERED,
       isIntroduced: (domid) => domid === 0 || this.connections.has(domid),
       release: (domid) => this.release(domid as DomId), // parsed from a request: a plain number below the reserved ones
     };

@@ -18,6 +18,8 @@ export interface StoreQuotas {
   readonly permissions: number;
   /** Bytes of one node: value, names of children, 8 per permission entry. */
   readonly nodeBytes: number;
+  /** Bytes of a path it may use; below a domain's home (`/local/domain/<domid>/`) counted from there. */
+  readonly pathBytes: number;
   /** Bytes of everything kept for it: nodes, watches, open transactions, undelivered output. */
   readonly memoryBytes: number;
 }
@@ -30,6 +32,7 @@ export const DEFAULT_QUOTAS: StoreQuotas = {
   transactionNodes: 1024,
   permissions: 5,
   nodeBytes: 2048,
+  pathBytes: 2048,
   memoryBytes: 2_621_440,
 };
 

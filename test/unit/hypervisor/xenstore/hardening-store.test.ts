@@ -104,8 +104,13 @@ test('XSA-323: a relative path counts as long as it is when expanded', (t) => {
   t.is(ask(rig, 1, 'WRITE', `data${component.repeat(20)}${'b'.repeat(45)}|x`), 'EINVAL', '2049 characters, relative');
   const home = '/local/domain/1/';
   const absolute = (length: number) => `${home}data/${'c'.repeat(length - home.length - 5)}`;
-  t.is(ask(rig, 1, 'READ', `${absolute(3072)}|`), 'ENOENT');
-  t.is(ask(rig, 1, 'READ', `${absolute(3073)}|`), 'EINVAL');
+  t.is(ask(rig, 1, 'READ', `${absolute(2048 + home.length)}|`), 'ENOENT', 'counted from the home on');
+  t.is(ask(rig, 1, 'READ', `${absolute(2049 + home.length)}|`), 'EINVAL');
+  t.is(ask(rig, 1, 'READ', `/${'d'.repeat(2047)}|`), 'EACCES');
+  t.is(ask(rig, 1, 'READ', `/${'d'.repeat(2048)}|`), 'EINVAL');
+  const read = (path: string) => rig.ask<string>((then) => rig.dom0.read(path, then));
+  t.deepEqual(read(absolute(3072)), { ok: false, error: 'ENOENT' }, 'dom0 has no quota, but the protocol has a limit');
+  t.deepEqual(read(absolute(3073)), { ok: false, error: 'EINVAL' });
 });
 
 test('XSA-330: watching and resetting without end leaves nothing behind', (t) => {
