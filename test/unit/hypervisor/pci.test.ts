@@ -267,7 +267,7 @@ test('assignment: owner only, quarantine between owners, every refusal named', (
   );
 });
 
-test('quarantined DMA faults and reaches nothing', (t) => {
+test('XSA-302/306: DMA that comes late, from quarantine or under the next owner, faults and reaches nothing', (t) => {
   const { bus, probe, platform, tables, spaces } = rig();
   tables.map(spaces[0] as never, 7, 7, IO_READ | IO_WRITE); // made in rig()
   bus.access.open(RID).configWrite(PCI.command, 2, PCI_COMMAND.busMaster);
@@ -276,6 +276,12 @@ test('quarantined DMA faults and reaches nothing', (t) => {
   bus.iommu.serve(); // the context is gone, the reset is not yet done
   t.is(probe.master.translate(7, true), -1);
   t.deepEqual(bus.iommu.faults.take(), [{ busPage: 7, sourceId: RID, reason: 5, isRead: false }]);
+  bus.poll(); // the reset
+  t.is(probe.resets, 2);
+  platform.assign(RID, dom(2), 1);
+  bus.iommu.serve();
+  t.is(probe.master.translate(7, true), -1, 'not allowed to master the bus before its new driver says so');
+  t.is(bus.iommu.translate(bus.iommu.requester(RID), 7, true), -1, "and the former owner's page is not the next one's");
 });
 
 test('a function level reset by the driver takes its time, and leaves defaults', (t) => {
