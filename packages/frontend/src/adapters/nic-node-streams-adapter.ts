@@ -1,7 +1,7 @@
 // A network card as a Node Duplex of frames. Subpath `@splitring/frontend/nic-node-streams`.
 import { Duplex } from 'node:stream';
 import type { Nic } from '../net/nic.ts';
-import { framesOf } from './nic-streams.ts';
+import { framesOf, sendFrame } from './nic-streams.ts';
 
 /**
  * One chunk, one frame, both ways; back-pressure both ways. The readable side ends when the card is unplugged.
@@ -12,12 +12,6 @@ import { framesOf } from './nic-streams.ts';
 export function nicDuplex(nic: Nic): Duplex {
   const end = new AbortController();
   const frames = framesOf(nic, end.signal);
-  const send = async (frame: Uint8Array): Promise<void> => {
-    while (!nic.send(frame)) {
-      if (nic.isRemoved) throw new Error('Cannot send: the card is unplugged');
-      await nic.whenWritable();
-    }
-  };
   return new Duplex({
     objectMode: true,
     read() {
@@ -27,7 +21,7 @@ export function nicDuplex(nic: Nic): Duplex {
       );
     },
     write(frame: Uint8Array, _encoding, done) {
-      send(frame).then(() => done(), done);
+      sendFrame(nic, frame, end.signal).then(() => done(), done);
     },
     destroy(error, done) {
       end.abort();

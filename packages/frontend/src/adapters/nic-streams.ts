@@ -33,14 +33,21 @@ export function readableFrames(nic: Nic): ReadableStream<Uint8Array<ArrayBuffer>
   );
 }
 
+/**
+ * Send one frame, waiting for room and for a link.
+ * @throws Error when the card is unplugged, and the reason of `signal` when it is aborted
+ */
+export async function sendFrame(nic: Nic, frame: Uint8Array, signal?: AbortSignal): Promise<void> {
+  while (!nic.send(frame)) {
+    signal?.throwIfAborted();
+    if (nic.isRemoved) throw new Error('Cannot send: the card is unplugged');
+    await nic.whenWritable(signal);
+  }
+}
+
 /** A stream that sends every chunk as a frame, waiting for room. It errors when the card is unplugged. */
 export function writableFrames(nic: Nic): WritableStream<Uint8Array> {
   return new WritableStream({
-    write: async (frame) => {
-      while (!nic.send(frame)) {
-        if (nic.isRemoved) throw new Error('Cannot send: the card is unplugged');
-        await nic.whenWritable();
-      }
-    },
+    write: (frame, { signal }) => sendFrame(nic, frame, signal),
   });
 }

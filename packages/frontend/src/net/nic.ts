@@ -155,9 +155,12 @@ export class Nic implements Stepped {
     return undefined;
   }
 
-  /** Resolve as soon as a frame can be sent (at once if one can be now), the card is unplugged, or `signal` aborted. */
+  /**
+   * Resolve as soon as the frame that was refused last, or any frame, can be sent (at once if it can be now), the card is
+   * unplugged, or `signal` aborted.
+   */
   whenWritable(signal?: AbortSignal): Promise<void> {
-    return this.when(this.isUp && this.freeSlots > 0, this.writeWaiters, signal);
+    return this.when(this.isWritable(), this.writeWaiters, signal);
   }
 
   /** Resolve as soon as a frame waits in the ring (at once if one does), the card is unplugged, or `signal` aborted. */
@@ -225,7 +228,7 @@ export class Nic implements Stepped {
       }
     }
     queue.rx.flush();
-    if (this.writeWaiters.length > 0 && this.isUp && queue.tx.freeSlots > 0) wake(this.writeWaiters);
+    if (this.writeWaiters.length > 0 && this.isWritable()) wake(this.writeWaiters);
     if (this.readWaiters.length > 0 && queue.rx.hasFrames) wake(this.readWaiters);
     queue.tx.flush();
     if (queue.broken !== undefined && this.failure === undefined) {
@@ -238,10 +241,25 @@ export class Nic implements Stepped {
   private when(isNow: boolean, waiters: (() => void)[], signal: AbortSignal | undefined): Promise<void> {
     if (isNow || this.isGone || signal?.aborted === true) return Promise.resolve();
     return new Promise((resolve) => {
-      waiters.push(resolve);
-      signal?.addEventListener('abort', () => resolve(), { once: true });
+      const cancel = () => {
+        const at = waiters.indexOf(finish);
+        if (at >= 0) waiters.splice(at, 1);
+        resolve();
+      };
+      const finish = () => {
+        signal?.removeEventListener('abort', cancel);
+        resolve();
+      };
+      waiters.push(finish);
+      signal?.addEventListener('abort', cancel, { once: true });
       this.kernel.requestPoll();
     });
+  }
+
+  private isWritable(): boolean {
+    if (!this.isUp) return false;
+    for (const { tx } of this.queues) if (!tx.hasRoomAgain) return false;
+    return this.freeSlots > 0;
   }
 
   private hasFrames(): boolean {

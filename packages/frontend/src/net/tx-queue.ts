@@ -63,7 +63,7 @@ export class NetTxQueue {
   private staged: number;
   private extrasInFlight: number;
   private framesInFlight: number;
-  private isRefused: boolean;
+  private refusedSlots: number;
 
   /** Allocate and grant the ring and as many pages as it has slots. @throws HypercallError */
   constructor(hypercalls: Hypercalls, wiring: QueueWiring, counters: NicCounters) {
@@ -89,7 +89,7 @@ export class NetTxQueue {
     this.staged = 0;
     this.extrasInFlight = 0;
     this.framesInFlight = 0;
-    this.isRefused = false;
+    this.refusedSlots = 0;
   }
 
   /** Responses taken so far, modulo 2^32. */
@@ -100,6 +100,11 @@ export class NetTxQueue {
   /** Slots that can be filled now. */
   get freeSlots(): number {
     return Math.min(this.ring.freeSlots, (this.freeTail - this.freeHead) | 0);
+  }
+
+  /** Whether the frame refused last, if any, would find room now. */
+  get hasRoomAgain(): boolean {
+    return this.freeSlots >= this.refusedSlots;
   }
 
   /** Whether slots wait to be published. */
@@ -120,7 +125,7 @@ export class NetTxQueue {
       this.reap();
       if (this.freeSlots < slots || this.broken !== undefined) {
         this.counters.txFull += 1;
-        this.isRefused = true;
+        this.refusedSlots = slots;
         return false;
       }
     }
@@ -135,7 +140,7 @@ export class NetTxQueue {
     } else {
       this.stageChain(frame, offload, pages, flags);
     }
-    this.isRefused = false;
+    this.refusedSlots = 0;
     this.counters.txFrames += 1;
     this.counters.txBytes += lengthBytes;
     this.framesInFlight += 1;
@@ -191,7 +196,7 @@ export class NetTxQueue {
    * @returns true if it already is
    */
   arm(): boolean {
-    if (this.ring.outstanding === 0 || (!this.isRefused && this.freeSlots >= LOW_SLOTS)) return false;
+    if (this.ring.outstanding === 0 || (this.refusedSlots === 0 && this.freeSlots >= LOW_SLOTS)) return false;
     return this.ring.armAt(Math.max(1, this.ring.outstanding >>> 1));
   }
 
