@@ -103,7 +103,8 @@ export function balances(lab: CardLab): Balance[] {
     const name = `end ${index}`;
     let offered = 0;
     for (const { counters: c, port } of bridge.links) {
-      const drops = c.dropSamePort + c.dropSpoofed + c.dropVlan + c.dropGroupLimit + c.dropRefused + c.dropTimeout;
+      const drops =
+        c.dropSamePort + c.dropSpoofed + c.dropVlan + c.dropGroupLimit + c.dropRefused + c.dropTimeout + c.dropNoPort;
       list.push({ hop: `${name} ${port.name} bridge`, came: c.framesIn, went: c.forwarded + c.flooded + drops });
       offered += c.forwarded + c.dropRefused + c.floodCopies + c.floodMissed;
     }

@@ -213,6 +213,13 @@ export function etherFrame(to: Uint8Array, from: Uint8Array, payload: Uint8Array
   return frame;
 }
 
+/** As `etherFrame`, but it says that it is IPv4: what offload fields are allowed on. */
+export function ipFrame(to: Uint8Array, from: Uint8Array, payload: Uint8Array): Uint8Array {
+  const frame = etherFrame(to, from, payload);
+  frame.set([8, 0], 12);
+  return frame;
+}
+
 /** The broadcast address. */
 export const BROADCAST = Uint8Array.of(255, 255, 255, 255, 255, 255);
 

@@ -172,3 +172,19 @@ test.serial('a closed host creates nothing, and closing twice is harmless', asyn
   await host.close();
   await t.throwsAsync(() => host.createDomain({ name: 'late', program: faulty }), { code: 'HOST_CLOSED' });
 });
+
+test.serial('two cards with one address on one bridge are refused; a successor may have it', async (t) => {
+  await withHost(async (host) => {
+    const nics = [{ bridge: 'lan0', mac: '00:16:3e:00:00:07' }];
+    const first = await host.createDomain({ name: 'first', program: steady, disks: guestDisk, nics });
+    const refused = { code: 'BAD_CONFIG', message: /00:16:3e:00:00:07 on lan0 belongs to first/ };
+    await t.throwsAsync(host.createDomain({ name: 'second', program: steady, disks: guestDisk, nics }), refused);
+    const twice = { code: 'BAD_CONFIG', message: /another card of its own/ };
+    const own = [...nics, ...nics].map((nic) => ({ ...nic, mac: '00:16:3e:00:00:08' }));
+    await t.throwsAsync(host.createDomain({ name: 'third', program: steady, disks: guestDisk, nics: own }), twice);
+    first.destroy();
+    await first.exited;
+    const successor = await host.createDomain({ name: 'successor', program: steady, disks: guestDisk, nics });
+    successor.destroy();
+  });
+});

@@ -192,3 +192,16 @@ test('Bridge refuses two ports bound to one address in one VLAN, and counts addr
   t.deepEqual([a.counters.movedSources, b.counters.movedSources], [5, 5]);
   t.true(addsUp(a.counters) && addsUp(b.counters));
 });
+
+test('Bridge names what it drops when there is nobody else, as when an uplink is gone', (t) => {
+  const bridge = new Bridge('lan0', new FakeMachine().clock);
+  const only = bridge.attach(new TestPort('only'));
+  const uplink = bridge.attach(new TestPort('uplink'));
+  uplink.forward(frame(BROADCAST, mac(7)));
+  t.is(only.forward(frame(mac(7), mac(1))), VERDICT.taken);
+  uplink.detach();
+  t.is(only.forward(frame(mac(7), mac(1))), VERDICT.dropped);
+  t.is(only.forward(frame(BROADCAST, mac(1))), VERDICT.dropped);
+  t.is(only.counters.dropNoPort, 2);
+  t.true(addsUp(only.counters));
+});

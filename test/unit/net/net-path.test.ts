@@ -1,6 +1,6 @@
 // The network data path end to end in one thread: guest, driver domain with a bridge, guest.
 import test, { type ExecutionContext } from 'ava';
-import { BROADCAST, etherFrame, NetLab, pattern } from '../../support/net-lab.ts';
+import { BROADCAST, etherFrame, ipFrame, NetLab, pattern } from '../../support/net-lab.ts';
 
 /** Equal frame by frame; says which differs instead of printing them all. */
 function sameFrames(t: ExecutionContext, got: readonly Uint8Array[], want: readonly Uint8Array[]): void {
@@ -159,9 +159,11 @@ test('Nic passes offload flags and segment sizes on, also as extra info', (t) =>
   const seen: unknown[] = [];
   b.nic.onFrame = (frame) =>
     seen.push([frame.lengthBytes, frame.isChecksumBlank, frame.isValidated, frame.gsoType, frame.gsoSizeBytes]);
-  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(100)), { isChecksumBlank: true });
-  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(30000)), { gsoSizeBytes: 1448, gsoType: 1 });
-  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(2000)), { gsoSizeBytes: 900, gsoType: 2 });
+  a.nic.send(ipFrame(b.mac, a.mac, new Uint8Array(100)), { isChecksumBlank: true });
+  a.nic.send(ipFrame(b.mac, a.mac, new Uint8Array(30000)), { gsoSizeBytes: 1448, gsoType: 1 });
+  const six = ipFrame(b.mac, a.mac, new Uint8Array(2000));
+  six.set([0x86, 0xdd], 12);
+  a.nic.send(six, { gsoSizeBytes: 900, gsoType: 2 });
   lab.machine.settle();
   t.deepEqual(seen, [
     [114, true, true, 0, 0],

@@ -1,6 +1,6 @@
 // What a hostile front end can put on its rings, and what netback answers: the network rows of the hardening table.
 import test from 'ava';
-import { BROADCAST, etherFrame, NetLab, pattern, type RawGuest, type RawSlot } from '../../support/net-lab.ts';
+import { BROADCAST, etherFrame, ipFrame, NetLab, pattern, type RawGuest, type RawSlot } from '../../support/net-lab.ts';
 
 const MORE = 4;
 const EXTRA = 8;
@@ -236,7 +236,7 @@ test('VifQueue answers a packet whose k-th page is not granted with errors, and 
 
 test('VifQueue zeroes every byte of responses to extra infos, and puts them after the first', (t) => {
   const { net, evil, good } = lab();
-  const frame = frameTo(good.mac, evil.mac, 3000);
+  const frame = ipFrame(good.mac, evil.mac, pattern(3000, 3));
   const [first, ...rest] = place(evil, frame, [1000, 1000]);
   if (first === undefined) throw new Error('a frame has a slot');
   evil.send({ ...first, flags: MORE | EXTRA }, { size: 0, raw: GSO }, ...rest);
@@ -254,7 +254,7 @@ test('VifRx leaves no byte of memory in receive responses (XSA-216)', (t) => {
   const [a, b] = [net.guest(), net.raw(9)];
   b.rxPages.bytes.fill(0xaa, 64);
   b.post(4);
-  a.nic.send(etherFrame(b.mac, a.mac, new Uint8Array(3000)), { gsoSizeBytes: 1448, gsoType: 1 });
+  a.nic.send(ipFrame(b.mac, a.mac, new Uint8Array(3000)), { gsoSizeBytes: 1448, gsoType: 1 });
   net.machine.settle();
   t.deepEqual(
     [...b.rxPages.bytes.subarray(64, 64 + 16)],
@@ -320,3 +320,26 @@ test('VifQueue is not moved by events without work: each costs a look at the rin
     t.false(net.scheduler.poll());
   }
 });
+
+const misfits: readonly [string, number, readonly number[], boolean][] = [
+  ['a blank checksum on a frame that is no IP', 1, [0x88, 0xb5], false],
+  ['IPv4 segmentation on an IPv6 frame', 1, [0x86, 0xdd], true],
+  ['segmentation on a frame that is no IP', 1, [0x08, 0x06], true],
+];
+for (const [name, flags, etherType, hasGso] of misfits) {
+  test(`VifQueue refuses ${name}, counted, and goes on`, (t) => {
+    const { net, evil, good, frames } = lab();
+    const frame = frameTo(good.mac, evil.mac);
+    frame.set(etherType, 12);
+    const [slot] = place(evil, frame, []);
+    if (slot === undefined) throw new Error('a frame has a slot');
+    if (hasGso) evil.send({ ...slot, flags: flags | EXTRA }, { size: 0, raw: GSO });
+    else evil.send({ ...slot, flags });
+    net.machine.settle();
+    t.is(evil.responses()[0]?.[1], ERROR);
+    t.is(evil.vif.counters.txErrors, 1);
+    evil.send(...place(evil, frameTo(good.mac, evil.mac), []));
+    net.machine.settle();
+    t.is(frames.length, 1);
+  });
+}

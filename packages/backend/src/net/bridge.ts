@@ -49,6 +49,8 @@ export interface BridgeCounters {
   dropRefused: number;
   /** … and waited too long for room at the destination. */
   dropTimeout: number;
+  /** … and were for everybody, but there is nobody else: an uplink that is gone, a first guest. */
+  dropNoPort: number;
   /** Copies of flooded frames delivered to this port. */
   floodCopies: number;
   /** Copies of flooded frames that this port did not take. */
@@ -325,13 +327,13 @@ export class Bridge implements Stepped {
 
   /** Link only: offer a frame to everyone but its sender. */
   flood(frame: Frame, from: BridgeLink): Verdict {
-    from.counters.framesIn += 1;
-    from.counters.flooded += 1;
+    let offered = 0;
     from.tap?.capture(frame, 'in');
     for (const link of this.#links) {
       if (link === undefined || link === from) continue;
       if (link.splitHorizon !== undefined && link.splitHorizon === from.splitHorizon) continue;
       if (!link.isTrunk && link.vlan !== frame.vlan) continue;
+      offered += 1;
       if (link.port.receive(frame, false) === VERDICT.taken) {
         link.counters.floodCopies += 1;
         link.tap?.capture(frame, 'out');
@@ -339,7 +341,9 @@ export class Bridge implements Stepped {
         link.counters.floodMissed += 1;
       }
     }
-    return VERDICT.taken;
+    from.counters.framesIn += 1;
+    from.counters[offered === 0 ? 'dropNoPort' : 'flooded'] += 1;
+    return offered === 0 ? VERDICT.dropped : VERDICT.taken;
   }
 
   /** Link only: the time. */
@@ -374,6 +378,7 @@ function createBridgeCounters(): BridgeCounters {
     dropGroupLimit: 0,
     dropRefused: 0,
     dropTimeout: 0,
+    dropNoPort: 0,
     floodCopies: 0,
     floodMissed: 0,
     movedSources: 0,

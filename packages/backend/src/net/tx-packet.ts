@@ -1,8 +1,21 @@
 // One packet of a guest from the moment its slots are taken until they are answered.
+import { XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6 } from '@splitring/hypervisor/io';
 import type { BackRing } from 'sharedarraybuffer-ring';
 import { Frame } from './frame.ts';
 import type { MappedPage, MappedPages } from './mapped-pages.ts';
 import { TxChain } from './tx-chain.ts';
+
+// EtherTypes as `Frame.rawType` has them.
+const RAW_IPV4 = 0x0008;
+const RAW_IPV6 = 0xdd86;
+const RAW_VLAN = 0x0081;
+
+/** Whether a frame can be of the protocol that its offload fields speak of; what a tag hides is seen when it is used. */
+function fitsOffload({ rawType, gsoType }: Frame): boolean {
+  if (gsoType === XEN_NETIF_GSO_TYPE_TCPV4) return rawType === RAW_IPV4 || rawType === RAW_VLAN;
+  if (gsoType === XEN_NETIF_GSO_TYPE_TCPV6) return rawType === RAW_IPV6 || rawType === RAW_VLAN;
+  return rawType === RAW_IPV4 || rawType === RAW_IPV6 || rawType === RAW_VLAN;
+}
 
 /** The slots of a packet, the frame that they describe, and the mappings that end with it. */
 export class TxPacket {
@@ -19,7 +32,7 @@ export class TxPacket {
     this.chain = new TxChain(ring);
   }
 
-  /** Map the packet's pages and read its header, once. @returns false if a page cannot be reached */
+  /** Map the packet's pages and read its header, once. @returns false if a page or the offload asked for cannot be had */
   assemble(pages: MappedPages): boolean {
     const { chain, frame } = this;
     frame.reset();
@@ -36,7 +49,8 @@ export class TxPacket {
       if (page === undefined) return false;
       frame.append(page, chain.offsets[i] as number, size);
     }
-    return frame.readHeader();
+    if (!frame.readHeader()) return false;
+    return (!chain.isChecksumBlank && chain.gsoSizeBytes === 0) || fitsOffload(frame);
   }
 
   /** End the mappings that were made for this packet only. */

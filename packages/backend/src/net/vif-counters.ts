@@ -6,7 +6,7 @@ export interface VifCounters {
   txFrames: number;
   /** Their bytes. */
   txBytes: number;
-  /** Packets refused: malformed, too short, unreachable pages. */
+  /** Packets refused: malformed, too short, unreachable pages, offload fields that do not fit the packet. */
   txErrors: number;
   /** Requests to join or leave a group. */
   txMulticast: number;

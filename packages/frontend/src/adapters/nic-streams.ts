@@ -48,6 +48,7 @@ export async function sendFrame(nic: Nic, frame: Uint8Array, signal?: AbortSigna
 /** A stream that sends every chunk as a frame, waiting for room. It errors when the card is unplugged. */
 export function writableFrames(nic: Nic): WritableStream<Uint8Array> {
   return new WritableStream({
-    write: (frame, { signal }) => sendFrame(nic, frame, signal),
+    // @types/node does not know of the controller's signal, which ends a write that waits.
+    write: (frame, controller) => sendFrame(nic, frame, (controller as { signal?: AbortSignal }).signal),
   });
 }

@@ -75,7 +75,14 @@ async function open(uplink: UplinkBoot, bridge: Bridge, kernel: Kernel): Promise
       return () => listener.close();
     }
     const stream = await connectStream(bridge, kernel, { path: uplink.connect });
-    return () => stream.close();
+    let isOurs = false;
+    // The bridge goes on without it; whoever looks for the reason finds it where drivers leave theirs.
+    const gone = `The uplink of bridge ${uplink.bridge} is gone: ${uplink.connect} closed the connection`;
+    void stream.closed.then(() => isOurs || kernel.store.write(`error/uplink/${uplink.bridge}/error`, gone));
+    return () => {
+      isOurs = true;
+      stream.close();
+    };
   } catch (error) {
     const message = `Cannot open the uplink of bridge ${uplink.bridge}: ${reason(error)}`;
     throw new SplitringError('UPLINK_FAILED', message, { bridge: uplink.bridge }, error);

@@ -54,6 +54,8 @@ export class Host implements AsyncDisposable {
   readonly #toolstack: Toolstack;
   readonly #disks = new Map<string, OfferedDisk>();
   readonly #bridges = new Map<string, DomId>();
+  /** Addresses in use, each by its bridge and itself, and whose they are. */
+  readonly #addresses = new Map<string, string>();
   readonly #storage: DiskStorage[] = [];
   readonly #drivers: RunningGuest[] = [];
   readonly #guests = new Map<DomId, RunningGuest>();
@@ -155,6 +157,10 @@ export class Host implements AsyncDisposable {
     if (this.#isClosed) throw new SplitringError('HOST_CLOSED', `Cannot create ${checked.name}: the host is closed`);
     const plan = this.#planDevices(checked); // refuses before anything is built
     const domain = this.#build(checked.name);
+    const addresses = plan.flatMap(({ type, backKeys }) =>
+      type === 'vif' ? [`${backKeys['bridge']} ${backKeys['mac']}`] : [],
+    );
+    for (const address of addresses) this.#addresses.set(address, checked.name);
     const counters = SharedCounters.create(checked.counters);
     const role: GuestRole = {
       kind: 'guest',
@@ -164,9 +170,18 @@ export class Host implements AsyncDisposable {
       nics: checked.nics.length,
       counters: { buffer: counters.buffer, names: counters.names },
     };
-    const guest = await this.#start(domain, role, checked.memory, plan, counters);
+    const release = () => {
+      for (const address of addresses) this.#addresses.delete(address);
+    };
+    const guest = await this.#start(domain, role, checked.memory, plan, counters).catch((error: unknown) => {
+      release();
+      throw error;
+    });
     this.#guests.set(domain.domid, guest);
-    void guest.exited.then(() => this.#guests.delete(domain.domid));
+    void guest.exited.then(() => {
+      this.#guests.delete(domain.domid);
+      release();
+    });
     return guest;
   }
 
@@ -282,6 +297,7 @@ export class Host implements AsyncDisposable {
         },
       };
     });
+    const taken = new Map<string, string>();
     const nics = config.nics.map((nic, index): Omit<DeviceRequest, 'front'> => {
       const back = this.#bridges.get(nic.bridge);
       if (back === undefined) {
@@ -293,6 +309,9 @@ export class Host implements AsyncDisposable {
         );
       }
       const mac = nic.mac ?? this.#makeMac();
+      const owner = this.#addresses.get(`${nic.bridge} ${mac}`) ?? taken.get(`${nic.bridge} ${mac}`);
+      if (owner !== undefined) throw addressTaken(config.name, nic.bridge, mac, owner);
+      taken.set(`${nic.bridge} ${mac}`, config.name);
       return {
         type: 'vif',
         id: String(index),
@@ -316,6 +335,14 @@ export class Host implements AsyncDisposable {
     const tail = (this.#platform.random.nextU32() & 0x7fffff).toString(16).padStart(6, '0');
     return `00:16:3e:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4)}`;
   }
+}
+
+function addressTaken(name: string, bridge: string, mac: string, owner: string): SplitringError {
+  const whose = owner === name ? 'another card of its own' : owner;
+  return new SplitringError('BAD_CONFIG', `Cannot create ${name}: ${mac} on ${bridge} belongs to ${whose}`, {
+    mac,
+    bridge,
+  });
 }
 
 /**
