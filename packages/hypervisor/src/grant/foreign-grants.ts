@@ -16,6 +16,7 @@ import {
   GTF_type_mask,
   GTF_writing,
   grantDomid,
+  grantWord,
 } from './grant-entry.ts';
 import { hasWriter, pinsOf, statusBits, wouldOverflow } from './pins.ts';
 
@@ -34,6 +35,8 @@ export class ForeignGrants {
   private readonly self: Identity;
   private readonly selfDomid: number;
   private readonly memory: DomainMemory;
+  /** Entry of a writable grant for us that is not held. */
+  private readonly plain: number;
   /** Pin word of each reference, and the frame recorded with the first pin. */
   private readonly pins: Int32Array;
   private readonly frames: Int32Array;
@@ -46,6 +49,7 @@ export class ForeignGrants {
     this.self = self;
     this.selfDomid = identityDomid(self);
     this.memory = memory;
+    this.plain = grantWord(GTF_permit_access, this.selfDomid);
     this.pins = new Int32Array(this.entries);
     this.frames = new Int32Array(this.entries);
   }
@@ -100,6 +104,7 @@ export class ForeignGrants {
     const isWrite = (flags & GNTMAP_readonly) === 0;
     const more = pinsOf(flags);
     if (ref < 0 || count > this.entries - ref) return GNTST.bad_gntref;
+    const taken = this.plain | (isWrite ? GTF_reading | GTF_writing : GTF_reading);
     let next = expected;
     for (; done < count; done++) {
       const at = ref + done;
@@ -107,8 +112,11 @@ export class ForeignGrants {
         status = this.pin(at, flags);
         if (status !== GNTST.okay) break;
       } else {
-        status = this.takeAccess(at, isWrite, false);
-        if (status !== GNTST.okay) break;
+        // Mostly the entry is a plain grant that nobody holds: then the compare-exchange alone says so.
+        if (Atomics.compareExchange(this.table, at * GRANT_WORDS, this.plain, taken) !== this.plain) {
+          status = this.takeAccess(at, isWrite, false);
+          if (status !== GNTST.okay) break;
+        }
         this.frames[at] = this.table[at * GRANT_WORDS + 1] ?? -1;
         this.pins[at] = more;
         this.held += 1;
@@ -134,6 +142,23 @@ export class ForeignGrants {
     const gone = statusBits(before) & ~statusBits(pins);
     if (gone !== 0) this.clearStatus(ref, gone);
     if (pins === 0) this.held -= 1;
+  }
+
+  /** Undo `pinRun`, or the like of it: `count` references from `ref` on. */
+  unpinRun(ref: number, count: number, flags: number): void {
+    const only = pinsOf(flags);
+    const bits = statusBits(only);
+    const taken = this.plain | bits;
+    for (let at = ref; at < ref + count; at++) {
+      if (this.pins[at] !== only) {
+        this.unpin(at, flags);
+        continue;
+      }
+      this.pins[at] = 0;
+      this.held -= 1;
+      if (Atomics.compareExchange(this.table, at * GRANT_WORDS, taken, this.plain) !== taken)
+        this.clearStatus(at, bits);
+    }
   }
 
   /** After the last entry of the map-track table that names this granter is free: see whether the granter has waited for it. */

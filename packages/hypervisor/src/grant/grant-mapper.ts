@@ -12,7 +12,7 @@ import { DOMID_SELF, type DomId, type FrameNumber, type GrantHandle, type GrantR
 import type { DomainMemory } from '../memory/domain-memory.ts';
 import type { Identity, Tables } from '../memory/tables.ts';
 import type { DeviceHolds } from './device-holds.ts';
-import type { HeldGrants } from './foreign-grants.ts';
+import type { ForeignGrants, HeldGrants } from './foreign-grants.ts';
 import {
   MAPTRACK_FRAME,
   MAPTRACK_GRANTER,
@@ -50,6 +50,8 @@ export class GrantMapper {
   private readonly parts: MappingParts;
   private readonly words: Int32Array;
   private readonly maptrack: Maptrack;
+  /** Whose grants mapOne maps: looked up once for neighbours in a batch. */
+  private granter: ForeignGrants | undefined;
   /** Out of mapOne. */
   private handle: GrantHandle = NO_HANDLE;
   private frame = -1;
@@ -65,9 +67,14 @@ export class GrantMapper {
 
   /** Map each grant; every element gets its own status. */
   map(ops: readonly MapOp[]): void {
+    let dom = -1;
     for (let i = 0; i < ops.length; i++) {
       const op = ops[i] as MapOp; // below length
-      op.status = this.mapOne(op.dom, op.ref, op.flags);
+      if (op.dom !== dom) {
+        dom = op.dom;
+        this.granter = this.granterOf(op.dom);
+      }
+      op.status = this.mapOne(op.ref, op.flags);
       op.handle = this.handle;
       op.frame = this.frame as FrameNumber; // meaningful only when mapped
     }
@@ -116,17 +123,24 @@ export class GrantMapper {
     return run.bytes;
   }
 
+  /** Grants of a live domain. A frame that is mapped is checked to be this very life's. */
+  private granterOf(dom: DomId): ForeignGrants | undefined {
+    const { tables, self, held } = this.parts;
+    const granter = dom === DOMID_SELF ? self : tables.liveIdentity(dom);
+    return granter === 0 ? undefined : held.of(granter);
+  }
+
   /** Xen's order of checks: parts, domain, handle, reference, entry. */
-  private mapOne(dom: DomId, ref: GrantRef, flags: number): GntStatus {
+  private mapOne(ref: GrantRef, flags: number): GntStatus {
     this.handle = NO_HANDLE;
     this.frame = -1;
     if ((flags & MAP_PARTS) === 0) return GNTST.bad_gntref;
-    const { tables, self, devices } = this.parts;
-    const granter = dom === DOMID_SELF ? self : tables.liveIdentity(dom);
-    if (granter === 0) return GNTST.bad_domain;
+    const grants = this.granter;
+    if (grants === undefined) return GNTST.bad_domain;
+    const { devices } = this.parts;
+    const { granter } = grants;
     const index = this.maptrack.reserve(granter, ref, 1);
     if (index < 0) return GNTST.no_space;
-    const grants = this.parts.held.of(granter);
     let status = grants.pin(ref, flags);
     if (status === GNTST.okay) {
       this.frame = grants.frameOf(ref);
@@ -171,7 +185,8 @@ export class GrantMapper {
     const left = state & MAP_PARTS & ~parts;
     const ref = this.words[at + MAPTRACK_REF] ?? 0;
     const count = runLength(state);
-    for (let i = 0; i < count; i++) grants.unpin(ref + i, gone);
+    if (count === 1) grants.unpin(ref, gone);
+    else grants.unpinRun(ref, count, gone);
     this.maptrack.keep(at, left === 0 ? 0 : left | (state & GNTMAP_readonly));
     grants.letGo();
     return GNTST.okay;
