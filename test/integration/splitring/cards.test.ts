@@ -1,0 +1,55 @@
+// Cards by configuration, with real threads: two bridges joined by a cable, and how little an idle network costs.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import test from 'ava';
+import { createHost } from 'splitring';
+
+const echo = new URL('./echo.guest.ts', import.meta.url);
+
+test.serial('frames go from guest to guest over two bridges, two cards and a cable that loses some', async (t) => {
+  const card = { queues: 2, faults: { loss: 0.1, duplication: 0.05, delayMs: 1 }, seed: 3 };
+  const host = await createHost({
+    driverDomains: [{ name: 'net', bridges: ['lan0', 'lan1'], uplinks: [{ bridge: 'lan0', to: 'lan1', card }] }],
+  });
+  try {
+    await host.createDomain({ name: 'echo', program: echo, args: { asks: 0 }, nics: [{ bridge: 'lan1' }] });
+    const asker = await host.createDomain({
+      name: 'asker',
+      program: echo,
+      args: { asks: 50 },
+      nics: [{ bridge: 'lan0' }],
+    });
+    const { result, message } = await asker.exited;
+    t.like(result as object, { answered: 50, wrong: 0 }, message);
+    t.true((result as { sent: number }).sent > 50, 'some were lost and sent again');
+  } finally {
+    await host.close();
+  }
+});
+
+test.serial('a cable to a bridge that does not exist is a clear error', async (t) => {
+  const creating = createHost({
+    driverDomains: [{ name: 'net', bridges: ['lan0'], uplinks: [{ bridge: 'lan0', to: 'lan9' }] }],
+  });
+  await t.throwsAsync(creating, { code: 'NO_SUCH_BRIDGE', message: /lan9: there is lan0/ });
+});
+
+test.serial('a driver domain with an open uplink sleeps while nothing happens', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'splitring-idle-'));
+  const uplinks = [{ bridge: 'lan0', listen: join(directory, 'lan0.sock') }];
+  const host = await createHost({ driverDomains: [{ name: 'net', bridges: ['lan0'], uplinks }] });
+  try {
+    await host.createDomain({ name: 'echo', program: echo, args: { asks: 0 }, nics: [{ bridge: 'lan0' }] });
+    await sleep(500);
+    const before = process.cpuUsage();
+    await sleep(2000);
+    const { user, system } = process.cpuUsage(before);
+    // Milliseconds of this process in 2000; a thread that never sleeps takes all of them, these take some ten.
+    t.true((user + system) / 1000 < 600, `${(user + system) / 1000} ms of processor time`);
+  } finally {
+    await host.close();
+    rmSync(directory, { recursive: true });
+  }
+});
