@@ -1,6 +1,6 @@
 // A guest that serves its disk to the world by the NBD protocol, over a Unix socket or loopback TCP.
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { chmodSync, rmSync, statSync } from 'node:fs';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { defineGuest, type GuestContext, type NbdExport, NbdSession, ZeroRanges } from '@splitring/frontend';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { NbdArguments } from './nbd-arguments.ts';
@@ -42,6 +42,16 @@ function serve(target: NbdExport, socket: Socket, counters: GuestContext['counte
   });
 }
 
+/** Remove a socket file that a server has left behind which was killed: one that nobody answers. */
+async function removeStale(path: string): Promise<void> {
+  const code = await new Promise<string | undefined>((resolve) => {
+    const probe = createConnection(path, () => resolve(undefined));
+    probe.on('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+    probe.on('connect', () => probe.destroy());
+  });
+  if (code === 'ECONNREFUSED' && statSync(path).isSocket()) rmSync(path);
+}
+
 function listen(server: Server, args: NbdArguments): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -71,6 +81,7 @@ export default defineGuest<NbdArguments>(async (guest) => {
     serve(target, socket, counters);
   });
   server.maxConnections = MAX_CONNECTIONS;
+  if (args.socket !== undefined) await removeStale(args.socket);
   const port = await listen(server, args);
   if (args.socket !== undefined) chmodSync(args.socket, 0o600);
   counters.set('port', port);
