@@ -8,6 +8,7 @@ import {
   type DomId,
   detachDevice,
   Hypervisor,
+  type HypervisorOptions,
   prepareDomain,
   XenbusBackend,
   XenbusFrontend,
@@ -24,7 +25,7 @@ export interface ClusterGuest {
 }
 
 export class NetCluster {
-  readonly hypervisor = new Hypervisor();
+  readonly hypervisor: Hypervisor;
   readonly rig = new StoreRig();
   readonly driver: DomainHypercalls;
   readonly driverDomain: RigDomain;
@@ -33,7 +34,8 @@ export class NetCluster {
   /** Cards at their back ends, in the order of connecting. */
   readonly vifs: Vif[] = [];
 
-  constructor(options: Partial<NetBackendOptions> = {}) {
+  constructor(options: Partial<NetBackendOptions> = {}, machine: HypervisorOptions = {}) {
+    this.hypervisor = new Hypervisor(machine);
     this.driver = this.hypervisor.attachInThread(this.hypervisor.createDomain({ name: 'net' }));
     this.driverDomain = this.join(this.driver);
     this.bridge = new Bridge('lan0', this.rig.clock);

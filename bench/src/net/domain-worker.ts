@@ -101,6 +101,7 @@ function makeGuest(kernel: DomainKernel, nic: Nic): Guest {
     from: index,
     to,
     bytes: isMeasured ? params.bytes : params.besideBytes,
+    isOwn: params.memory === 'shared',
   });
   guest.announce();
   if (!isMeasured && params.beside === 'deaf' && index % 2 === 1) guest.goDeaf();
@@ -121,7 +122,7 @@ function runGuest(kernel: DomainKernel): void {
   const guest = makeGuest(kernel, nic);
   tell({ thread: threadId() });
   for (let trial = 0; ; trial = (trial + 1) | 0) {
-    while (Atomics.wait(words, CONTROL.start, trial, 1) === 'timed-out') kernel.poll(); // let frames of others pass
+    while (Atomics.wait(words, CONTROL.start, trial, idle.sliceMs) === 'timed-out') kernel.poll();
     const cpuBefore = threadCpuNs();
     const { bad } = guest;
     const { notifications } = nic.counters;

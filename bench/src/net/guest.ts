@@ -11,6 +11,15 @@ const LOST_MS = 10_000;
 /** Longest time between two looks at whether to stop. */
 const STOP_MS = 5;
 
+/** Between whom frames go. */
+export interface GuestWay {
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: number;
+  /** Frames are built in an extent of the guest's own, not in its JavaScript heap: as a WebAssembly guest builds them. */
+  readonly isOwn: boolean;
+}
+
 /**
  * Traffic of one guest. Counts never start anew: another guest may begin a trial, and its frames arrive, before this one
  * knows of it.
@@ -32,13 +41,15 @@ export class Guest {
   private readonly isComplete = () => this.received >= this.target;
   private readonly hasBoth = () => this.hasRoom() || this.isComplete();
 
-  constructor(kernel: DomainKernel, nic: Nic, idle: IdleOptions, way: { from: number; to: number; bytes: number }) {
+  constructor(kernel: DomainKernel, nic: Nic, idle: IdleOptions, way: GuestWay) {
     this.kernel = kernel;
     this.nic = nic;
     this.idle = idle;
     this.bytes = way.bytes;
-    this.frame = makeFrame(way.from, way.to, way.bytes);
-    this.view = new DataView(this.frame.buffer);
+    const { bytes } = kernel.hypercalls.allocateFrames(kernel.hypercalls.domid, Math.ceil(way.bytes / PAGE_BYTES));
+    this.frame = way.isOwn ? bytes.subarray(0, way.bytes) : new Uint8Array(way.bytes);
+    this.frame.set(makeFrame(way.from, way.to, way.bytes));
+    this.view = new DataView(this.frame.buffer, this.frame.byteOffset);
     this.offload = way.bytes > PAGE_BYTES ? { gsoSizeBytes: SEGMENT_BYTES, gsoType: 1 } : undefined;
     nic.onFrame = (frame) => this.take(frame);
   }

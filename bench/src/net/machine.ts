@@ -7,9 +7,13 @@ import {
   DomainKernel,
   EventLoopPump,
   Hypervisor,
+  type MemorySource,
   MemoryStore,
   prepareDomain,
   type StoreCallback,
+  separateBuffers,
+  sharedWasmMemory,
+  wasmMemoryPerExtent,
   XenstoreServer,
 } from '@splitring/hypervisor';
 import { monotonicNs } from '../harness/pair.ts';
@@ -50,12 +54,20 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
+/** Enough for the extents of 18 guests. */
+const SHARED_BYTES = 256 << 20;
+
+function memorySource(kind: NetParams['memory']): MemorySource {
+  if (kind === 'shared') return sharedWasmMemory(SHARED_BYTES);
+  return kind === 'separate-wasm' ? wasmMemoryPerExtent() : separateBuffers;
+}
+
 /** A running machine. */
 export class NetMachine {
   readonly #params: NetParams;
   readonly #control = new SharedArrayBuffer(64);
   readonly #words = new Int32Array(this.#control);
-  readonly #hypervisor = new Hypervisor();
+  readonly #hypervisor: Hypervisor;
   readonly #kernel: DomainKernel;
   readonly #server: XenstoreServer;
   readonly #store;
@@ -66,6 +78,7 @@ export class NetMachine {
 
   private constructor(params: NetParams) {
     this.#params = params;
+    this.#hypervisor = new Hypervisor({ memory: memorySource(params.memory) });
     this.#server = new XenstoreServer({ store: new MemoryStore(), clock });
     this.#store = this.#server.directClient();
     const { dom0 } = this.#hypervisor;

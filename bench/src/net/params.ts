@@ -10,8 +10,11 @@ export interface NetParams extends Readonly<Record<string, string | number | boo
   readonly traffic: 'pairs' | 'ring' | 'echo';
   /** Empty polls before the driver domain sleeps. */
   readonly driverSpins: number;
-  /** Which memory the extents come from: `separate` (one buffer per pair of domains) or `shared`. */
-  readonly memory: 'separate' | 'shared';
+  /**
+   * Which memory the extents come from: `separate` buffers for each pair of domains, the same as WebAssembly memories
+   * (`separate-wasm`), or one WebAssembly memory that is `shared` by all.
+   */
+  readonly memory: 'separate' | 'separate-wasm' | 'shared';
   /**
    * One more pair on the same bridge, that is not measured and sends as fast as it can until the others are done: frames
    * of `besideBytes`, to a guest that takes them, or to one that is `deaf`: it takes none.

@@ -25,6 +25,7 @@ import type { ControlPort } from './memory/control-port.ts';
 import { DomainMemory } from './memory/domain-memory.ts';
 import type { Extent } from './memory/extent.ts';
 import { FrameAllocator } from './memory/frame-allocator.ts';
+import type { NativeCopy } from './memory/native-copy.ts';
 import {
   DOMAIN_DOORBELL_WORD,
   DOMAIN_HANDLES_WORD,
@@ -111,6 +112,10 @@ export class DomainHypercalls implements Hypercalls {
     this.#ports.onOpen = (port) => this.#events.reset(port);
     this.#pauseWord = tables.domain(domid) + DOMAIN_PAUSE_WORD;
     this.doorbell = { words: tables.words, index: tables.domain(domid) + DOMAIN_DOORBELL_WORD };
+  }
+
+  get nativeCopy(): NativeCopy {
+    return this.memory.native;
   }
 
   get pci(): PciAccess {

@@ -1,5 +1,6 @@
 // The narrow interface between one domain and the hypervisor. Drivers get this and nothing more.
 import type { DomId, EvtchnPort, FrameNumber, GrantHandle, GrantRef } from './ids.ts';
+import type { NativeCopy } from './memory/native-copy.ts';
 import type { PciAccess } from './pci/pci-access.ts';
 
 /** Consecutive frames of one extent: one contiguous view of memory. */
@@ -139,6 +140,9 @@ export interface Hypercalls {
     refs: readonly GrantRef[],
     flags: number,
   ): { readonly status: GntStatus; readonly handles: readonly GrantHandle[]; readonly run: FrameRun | undefined };
+
+  /** What copies natively between extents, where they lie in WebAssembly memories; a machine may have none. */
+  readonly nativeCopy?: NativeCopy;
 
   // ---- event channels
 

@@ -1,10 +1,10 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
 export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
-export type { MemorySource } from './domain/memory-builder.ts';
+export { type MemorySource, separateBuffers } from './domain/memory-builder.ts';
 export { SharedCounters } from './domain/shared-counters.ts';
 export type { Domain, DomainSpec, StartRing } from './domain/start-rings.ts';
 export type { DomainUsage } from './domain/usage.ts';
-export { type SharedWasmMemory, wasmMemorySource } from './domain/wasm-memory.ts';
+export { sharedWasmMemory, wasmMemoryPerExtent, wasmMemorySource } from './domain/wasm-memory.ts';
 export { DomainHypercalls } from './domain-hypercalls.ts';
 export { DomainKernel, type DomainKernelOptions } from './domain-kernel.ts';
 export { HypercallError } from './error.ts';
@@ -61,6 +61,12 @@ export type { Kernel } from './kernel.ts';
 export type { DomainBoot, StartInfo } from './memory/boot.ts';
 export type { ControlMessage, ControlPort, ControlRequest, ControlSink } from './memory/control-port.ts';
 export type { Limits } from './memory/limits.ts';
+export {
+  canCopyBetweenMemories,
+  NativeCopy,
+  type NativeCopyFunction,
+} from './memory/native-copy.ts';
+export type { SharedWasmMemory } from './memory/wasm-backing.ts';
 export {
   MSIX_BAR,
   MSIX_CONTROL,

@@ -131,6 +131,20 @@ export class BackRing {
   }
 
   /**
+   * Take the next request where it lies: for slots of a few fields, which cost less to read than to copy.
+   *
+   * Shared words: none here. The slot may change at any time [FRONT]: read every field once, into a local, and decide by
+   * the locals only (XSA-155); from now on the slot may carry a response.
+   * @returns its byte offset in `view`; -1 if nothing is left: look again with `availableRequests`.
+   */
+  takeRequestInPlace(): number {
+    const index = this.reqCons;
+    if (index === this.reqProdSeen) return -1;
+    this.reqCons = (index + 1) | 0;
+    return this.ringSlots.offset(index);
+  }
+
+  /**
    * Take the next response slot and return its byte offset in `view`, or -1 if no taken request is unanswered.
    *
    * Shared words: none; the slot is ours to write until `pushResponses`. Write every byte of the response, padding too:

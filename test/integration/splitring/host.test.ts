@@ -1,14 +1,15 @@
 // A host with real threads: guests end in every way, others do not notice, nothing stays behind.
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { createHost, type Host } from 'splitring';
+import { createHost, type Host, type HostConfig } from 'splitring';
 
 const faulty = new URL('./faulty.guest.ts', import.meta.url);
 const steady = new URL('./steady.guest.ts', import.meta.url);
 
-async function withHost(work: (host: Host) => Promise<void>): Promise<void> {
+async function withHost(work: (host: Host) => Promise<void>, extents?: HostConfig['extents']): Promise<void> {
   const host = await createHost({
     driverDomains: [{ name: 'io', disks: { vol0: { size: '4MiB' } }, bridges: ['lan0'] }],
+    extents,
   });
   try {
     await work(host);
@@ -187,4 +188,23 @@ test.serial('two cards with one address on one bridge are refused; a successor m
     const successor = await host.createDomain({ name: 'successor', program: steady, disks: guestDisk, nics });
     successor.destroy();
   });
+});
+
+for (const extents of ['separate-wasm', { shared: '64MiB' }] as const) {
+  test.serial(`guests run on extents of another kind: ${JSON.stringify(extents)}`, async (t) => {
+    await withHost(async (host) => {
+      const guest = await host.createDomain({
+        name: 'steady',
+        program: steady,
+        disks: guestDisk,
+        counters: ['operations'],
+      });
+      while (guest.counters.read('operations') < 100) await sleep(5);
+      t.like(await guest.shutdown(), { ok: true, kind: 'returned', result: 'stopped' });
+    }, extents);
+  });
+}
+
+test('a host that cannot have its memory says so', async (t) => {
+  await t.throwsAsync(createHost({ extents: { shared: '8GiB' } }), { code: 'BAD_CONFIG', message: /8589934592 bytes/ });
 });

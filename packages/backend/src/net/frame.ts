@@ -8,6 +8,12 @@ export interface FramePage {
   readonly bytes: Uint8Array;
   /** The same memory, for headers at any alignment. */
   readonly view: DataView;
+  /** The buffer that it is part of. */
+  readonly buffer: ArrayBufferLike;
+  /** Where in that buffer it begins, in bytes. */
+  readonly address: number;
+  /** The wasm memory that the buffer belongs to, for native copies; -1 without one. */
+  readonly memory: number;
   /** Bytes `start … start + length` as a view. */
   slice(start: number, lengthBytes: number): Uint8Array;
 }

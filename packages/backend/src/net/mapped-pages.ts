@@ -12,13 +12,20 @@ import {
   type MapOp,
   type UnmapOp,
 } from '@splitring/hypervisor';
+import type { FramePage } from './frame.ts';
 
 /** One mapped page; the views are made once. */
-export class MappedPage {
+export class MappedPage implements FramePage {
   /** The page's 4096 bytes. */
   readonly bytes: Uint8Array;
   /** The same, for headers at any alignment. */
   readonly view: DataView;
+  /** The buffer of its extent. */
+  readonly buffer: ArrayBufferLike;
+  /** Where in that buffer it begins. */
+  readonly address: number;
+  /** The wasm memory that the extent lies in; -1 without one. */
+  readonly memory: number;
   /** Undoes the mapping. */
   readonly handle: GrantHandle;
   private startByte: number;
@@ -26,8 +33,11 @@ export class MappedPage {
   private part: Uint8Array;
 
   /** Wrap the memory of a mapping. */
-  constructor(bytes: Uint8Array, handle: GrantHandle) {
+  constructor(bytes: Uint8Array, handle: GrantHandle, memory: number) {
     this.bytes = bytes;
+    this.buffer = bytes.buffer;
+    this.address = bytes.byteOffset;
+    this.memory = memory;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.handle = handle;
     this.startByte = 0;
@@ -114,7 +124,8 @@ export class MappedPages {
     op.flags = this.flags;
     this.hypercalls.mapGrants(this.mapOps);
     if (op.status !== GNTST.okay) return undefined;
-    const page = new MappedPage(this.hypercalls.mappedBytes(op.handle), op.handle);
+    const bytes = this.hypercalls.mappedBytes(op.handle);
+    const page = new MappedPage(bytes, op.handle, this.hypercalls.nativeCopy?.memoryOf(bytes) ?? -1);
     if (this.keptCount >= this.maxKept || ref >= MAX_KEPT_REF) {
       this.passingCount += 1;
       passing.push(page);

@@ -5,10 +5,15 @@ import type { Frame, FramePage } from './frame.ts';
 export class PrivatePage implements FramePage {
   readonly bytes: Uint8Array;
   readonly view: DataView;
+  readonly buffer: ArrayBufferLike;
+  readonly address: number;
+  readonly memory = -1;
 
   /** Wrap `bytes`. */
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
+    this.buffer = bytes.buffer;
+    this.address = bytes.byteOffset;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 

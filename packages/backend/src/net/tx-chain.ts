@@ -77,12 +77,14 @@ export class TxChain {
   }
 
   /**
-   * Take one packet. `ring.takeRequest()` must just have answered true: its slot is the packet's first.
+   * Take one packet whose first slot lies at byte `at` of the ring, as `takeRequestInPlace` has just answered.
+   *
+   * Shared words: reads every field of its slots once [FRONT].
    */
-  parse(): ChainResult {
-    const { request } = this.ring;
-    const flags = netifTxRequest.get.flags(request, 0);
-    this.totalBytes = netifTxRequest.get.size(request, 0);
+  parse(at: number): ChainResult {
+    const flags = this.keepSlot(0, at);
+    const size = this.sizes[0] as number; // kept just now
+    this.totalBytes = size;
     this.isChecksumBlank = (flags & NETTXF_csum_blank) !== 0;
     this.isValidated = (flags & (NETTXF_csum_blank | NETTXF_data_validated)) !== 0;
     this.gsoType = XEN_NETIF_GSO_TYPE_NONE;
@@ -90,18 +92,19 @@ export class TxChain {
     this.multicast = undefined;
     this.extras = 0;
     this.slots = 1;
-    this.keepSlot(0);
     if ((flags & (NETTXF_more_data | NETTXF_extra_info)) !== 0) return this.parseRest(flags);
-    if ((this.offsets[0] as number) + this.totalBytes > PAGE_BYTES) return this.refuseCrossing(0);
-    return this.totalBytes < ETHERNET_HEADER_BYTES ? CHAIN.refused : CHAIN.packet;
+    if ((this.offsets[0] as number) + size > PAGE_BYTES) return this.refuseCrossing(0);
+    return size < ETHERNET_HEADER_BYTES ? CHAIN.refused : CHAIN.packet;
   }
 
-  private keepSlot(index: number): void {
-    const { request } = this.ring;
-    this.ids[index] = netifTxRequest.get.id(request, 0);
-    this.grefs[index] = netifTxRequest.get.gref(request, 0);
-    this.offsets[index] = netifTxRequest.get.offset(request, 0);
-    this.sizes[index] = netifTxRequest.get.size(request, 0);
+  /** Read a data slot. @returns its flags */
+  private keepSlot(index: number, at: number): number {
+    const { view } = this.ring;
+    this.ids[index] = netifTxRequest.get.id(view, at);
+    this.grefs[index] = netifTxRequest.get.gref(view, at);
+    this.offsets[index] = netifTxRequest.get.offset(view, at);
+    this.sizes[index] = netifTxRequest.get.size(view, at);
+    return netifTxRequest.get.flags(view, at);
   }
 
   private parseRest(firstFlags: number): ChainResult {
@@ -112,11 +115,11 @@ export class TxChain {
     let flags = firstFlags;
     while ((flags & NETTXF_more_data) !== 0) {
       if (this.slots > FATAL_SLOTS) return this.fatal('slots', this.slots, FATAL_SLOTS);
-      if (!this.ring.takeRequest()) return this.fatal('slots', this.slots + 1, this.slots);
+      const at = this.ring.takeRequestInPlace();
+      if (at < 0) return this.fatal('slots', this.slots + 1, this.slots);
       const index = this.slots;
       this.slots += 1;
-      this.keepSlot(index);
-      flags = netifTxRequest.get.flags(this.ring.request, 0);
+      flags = this.keepSlot(index, at);
       const size = this.sizes[index] as number; // kept just now
       if ((this.offsets[index] as number) + size > PAGE_BYTES) return this.refuseCrossing(index);
       if (size > rest)

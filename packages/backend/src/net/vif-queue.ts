@@ -127,14 +127,15 @@ export class VifQueue {
       done += 1;
     }
     while (done < budget && this.turnBytes > 0 && this.breach === undefined) {
-      if (!this.ring.takeRequest()) {
+      let at = this.ring.takeRequestInPlace();
+      if (at < 0) {
         if (this.ring.availableRequests() <= 0) {
           this.breach = this.ring.broken;
           break;
         }
-        this.ring.takeRequest();
+        at = this.ring.takeRequestInPlace();
       }
-      this.result = this.packet.chain.parse();
+      this.result = this.packet.chain.parse(at);
       this.turnBytes -= this.packet.chain.totalBytes;
       if (this.rate.isLimited && !this.pay()) break;
       if (!this.handle()) break;

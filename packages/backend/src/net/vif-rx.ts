@@ -17,6 +17,7 @@ import { BackRing } from 'sharedarraybuffer-ring';
 import { VERDICT, type Verdict } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
 import { type MappedPage, MappedPages } from './mapped-pages.ts';
+import { PageCopy } from './page-copy.ts';
 import { RxBacklog } from './rx-backlog.ts';
 import { RxStall } from './rx-stall.ts';
 import type { VifCounters } from './vif-counters.ts';
@@ -36,6 +37,7 @@ export class VifRx {
   private readonly pages: MappedPages;
   private readonly targets: (MappedPage | undefined)[];
   private readonly targetIds: Int32Array;
+  private readonly copier: PageCopy;
   private readonly passing: MappedPage[];
   private readonly backlog: RxBacklog;
   private readonly stall: RxStall | undefined;
@@ -51,6 +53,7 @@ export class VifRx {
     this.pages = new MappedPages(hypercalls, wiring.guest, { isReadonly: false, maxKept: wiring.maxKeptPages });
     this.targets = new Array(MAX_RX_SLOTS).fill(undefined);
     this.targetIds = new Int32Array(MAX_RX_SLOTS);
+    this.copier = new PageCopy(hypercalls.nativeCopy);
     this.passing = [];
     const tellsBuffers = wiring.tellsBuffers ?? true;
     this.backlog = new RxBacklog(tellsBuffers);
@@ -121,31 +124,64 @@ export class VifRx {
   }
 
   private place(frame: Frame): Verdict {
-    const dataSlots = (frame.lengthBytes + PAGE_BYTES - 1) >>> 12;
-    const slots = frame.gsoSizeBytes === 0 ? dataSlots : dataSlots + 1;
-    if (!this.hasRoom(slots)) {
-      this.wantedSlots = slots;
-      if (this.ring.broken === undefined) return VERDICT.held;
-      this.counters.rxNoCarrier += 1;
-      return VERDICT.dropped;
+    if (frame.lengthBytes <= PAGE_BYTES && frame.fragments === 1 && frame.gsoSizeBytes === 0) {
+      if (this.available === 0 && !this.hasRoom(1)) return this.refuse(1);
+      if (!this.placeOne(frame)) return VERDICT.dropped;
+    } else {
+      const dataSlots = (frame.lengthBytes + PAGE_BYTES - 1) >>> 12;
+      const slots = frame.gsoSizeBytes === 0 ? dataSlots : dataSlots + 1;
+      if (!this.hasRoom(slots)) return this.refuse(slots);
+      if (!this.placeChain(frame, slots, dataSlots)) return VERDICT.dropped;
     }
     this.wantedSlots = 0;
-    this.available -= slots;
-    if (!this.takeBuffers(slots)) return this.failBuffers(slots);
-    if (frame.fragments === 1 && dataSlots === 1) {
-      const page = frame.pages[0] as FramePage; // a frame has a fragment
-      const target = this.targets[0] as MappedPage; // taken just now
-      target.bytes.set(page.slice(frame.offsets[0] as number, frame.lengthBytes));
-    } else {
-      this.copyChain(frame);
-    }
-    this.respond(frame, dataSlots);
-    this.pages.releasePassing(this.passing);
     this.counters.rxFrames += 1;
     this.counters.rxBytes += frame.lengthBytes;
+    return VERDICT.taken;
+  }
+
+  /** No room for a frame of `slots` slots. */
+  private refuse(slots: number): Verdict {
+    this.wantedSlots = slots;
+    if (this.ring.broken === undefined) return VERDICT.held;
+    this.counters.rxNoCarrier += 1;
+    return VERDICT.dropped;
+  }
+
+  /** Deliver a frame of one piece into one buffer. @returns false if the buffer cannot be reached */
+  private placeOne(frame: Frame): boolean {
+    const { view } = this.ring;
+    const at = this.ring.takeRequestInPlace(); // counted as available
+    const id = netifRxRequest.get.id(view, at);
+    const gref = netifRxRequest.get.gref(view, at);
+    this.available -= 1;
+    const target = this.pages.page(gref, this.passing);
+    if (target === undefined) {
+      this.targetIds[0] = id;
+      this.failBuffers(1);
+      return false;
+    }
+    this.copier.copy(frame.pages[0] as FramePage, frame.offsets[0] as number, target, frame.lengthBytes);
+    writeAddresses(target.view, frame);
+    this.stageFor(id, flagsOf(frame), frame.lengthBytes);
+    if (this.passing.length > 0) this.pages.releasePassing(this.passing);
     this.staged += 1;
     if (this.staged >= PUBLISH_BATCH) this.flush();
-    return VERDICT.taken;
+    return true;
+  }
+
+  /** Deliver any other frame. @returns false if one of its buffers cannot be reached */
+  private placeChain(frame: Frame, slots: number, dataSlots: number): boolean {
+    this.available -= slots;
+    if (!this.takeBuffers(slots)) {
+      this.failBuffers(slots);
+      return false;
+    }
+    this.copier.copyChain(frame, this.targets, frame.gsoSizeBytes === 0 ? 0 : 1);
+    this.respond(frame, dataSlots);
+    this.pages.releasePassing(this.passing);
+    this.staged += 1;
+    if (this.staged >= PUBLISH_BATCH) this.flush();
+    return true;
   }
 
   /**
@@ -189,12 +225,12 @@ export class VifRx {
 
   /** Take the next `slots` buffers off the ring. @returns whether all could be mapped */
   private takeBuffers(slots: number): boolean {
-    const { request } = this.ring;
+    const { view } = this.ring;
     let isComplete = true;
     for (let i = 0; i < slots; i += 1) {
-      this.ring.takeRequest(); // counted as available
-      const page = this.pages.page(netifRxRequest.get.gref(request, 0), this.passing);
-      this.targetIds[i] = netifRxRequest.get.id(request, 0);
+      const at = this.ring.takeRequestInPlace(); // counted as available
+      const page = this.pages.page(netifRxRequest.get.gref(view, at), this.passing);
+      this.targetIds[i] = netifRxRequest.get.id(view, at);
       this.targets[i] = page;
       if (page === undefined) isComplete = false;
     }
@@ -202,23 +238,17 @@ export class VifRx {
   }
 
   /** Answer buffers that cannot be reached: each gets an error, the frame is lost. */
-  private failBuffers(slots: number): Verdict {
+  private failBuffers(slots: number): void {
     for (let i = 0; i < slots; i += 1) this.stage(i, 0, NETIF_RSP_ERROR);
     this.staged += 1;
     this.pages.releasePassing(this.passing);
     this.counters.rxErrors += 1;
-    return VERDICT.dropped;
   }
 
   /** Answer the buffers of a frame: its first, the extra info over the second, then the others. */
   private respond(frame: Frame, dataSlots: number): void {
-    const first = (this.targets[0] as MappedPage).view; // taken
-    first.setInt32(0, frame.word0, true);
-    first.setInt32(4, frame.word1, true);
-    first.setInt32(8, frame.word2, true);
-    let flags = 0;
-    if (frame.isChecksumBlank) flags = NETRXF_csum_blank | NETRXF_data_validated;
-    else if (frame.isValidated) flags = NETRXF_data_validated;
+    writeAddresses((this.targets[0] as MappedPage).view, frame); // taken
+    let flags = flagsOf(frame);
     const hasGso = frame.gsoSizeBytes !== 0;
     if (hasGso) flags |= NETRXF_extra_info;
     if (dataSlots > 1) flags |= NETRXF_more_data;
@@ -232,9 +262,13 @@ export class VifRx {
   }
 
   private stage(index: number, flags: number, status: number): void {
+    this.stageFor(this.targetIds[index] as number, flags, status); // taken
+  }
+
+  private stageFor(id: number, flags: number, status: number): void {
     const at = this.ring.stageResponse();
     const { view } = this.ring;
-    netifRxResponse.set.id(view, at, this.targetIds[index] as number); // taken
+    netifRxResponse.set.id(view, at, id);
     netifRxResponse.set.offset(view, at, 0);
     netifRxResponse.set.flags(view, at, flags);
     netifRxResponse.set.status(view, at, status);
@@ -248,25 +282,17 @@ export class VifRx {
     netifExtraGso.set.size(view, at, frame.gsoSizeBytes);
     netifExtraGso.set.gsoType(view, at, frame.gsoType);
   }
+}
 
-  /** Copy any fragments into any buffers, page by page. */
-  private copyChain(frame: Frame): void {
-    const shift = frame.gsoSizeBytes === 0 ? 0 : 1;
-    let at = 0;
-    for (let i = 0; i < frame.fragments; i += 1) {
-      const page = frame.pages[i] as FramePage; // in range, as are the others
-      let from = frame.offsets[i] as number;
-      let rest = frame.lengths[i] as number;
-      while (rest > 0) {
-        const slot = at >>> 12;
-        const target = this.targets[slot === 0 ? 0 : slot + shift] as MappedPage;
-        const room = PAGE_BYTES - (at & (PAGE_BYTES - 1));
-        const count = Math.min(rest, room);
-        target.bytes.set(page.bytes.subarray(from, from + count), at & (PAGE_BYTES - 1));
-        at += count;
-        from += count;
-        rest -= count;
-      }
-    }
-  }
+/** Write the addresses as they were read, whatever the sender's page says by now. */
+function writeAddresses(view: DataView, frame: Frame): void {
+  view.setInt32(0, frame.word0, true);
+  view.setInt32(4, frame.word1, true);
+  view.setInt32(8, frame.word2, true);
+}
+
+/** What is to be said of a frame's checksum. */
+function flagsOf(frame: Frame): number {
+  if (frame.isChecksumBlank) return NETRXF_csum_blank | NETRXF_data_validated;
+  return frame.isValidated ? NETRXF_data_validated : 0;
 }

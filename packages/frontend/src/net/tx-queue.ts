@@ -1,6 +1,6 @@
 // hot path: bench net, cases 1500-*, 64-*, gso-*
 // The transmit half of one netfront queue: frames go into granted pages, slots onto the ring, answers are checked.
-import type { GrantRef, Hypercalls } from '@splitring/hypervisor';
+import type { GrantRef, Hypercalls, NativeCopyFunction } from '@splitring/hypervisor';
 import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_NULL,
@@ -35,6 +35,8 @@ export interface TxOffload {
 const PUBLISH_BATCH = 8;
 /** Fewer free slots than the largest frame needs: the next sender may have to wait. */
 const LOW_SLOTS = 20;
+/** Frames from this size on are copied natively where that is possible. */
+const NATIVE_FROM_BYTES = 256;
 /** States of an id. */
 const ID_FREE = 0;
 const ID_LATER_SLOT = 1;
@@ -54,6 +56,7 @@ export class NetTxQueue {
   private readonly counters: NicCounters;
   private readonly ring: FrontRing;
   private readonly data: GrantedPages;
+  private readonly native: NativeCopyFunction | undefined;
   private readonly idState: Uint8Array;
   private readonly freeIds: Int32Array;
   private readonly mask: number;
@@ -80,6 +83,7 @@ export class NetTxQueue {
       this.ringPages.release();
       throw error;
     }
+    this.native = nativeCopyWithin(hypercalls, this.data.bytes);
     this.broken = undefined;
     this.idState = new Uint8Array(slots);
     this.freeIds = Int32Array.from({ length: slots }, (_, id) => id);
@@ -135,7 +139,7 @@ export class NetTxQueue {
     }
     if (pages === 1 && !hasGso) {
       const id = this.takeId(ID_FIRST_SLOT);
-      this.data.bytes.set(frame, id << 12);
+      this.copyIn(frame, 0, lengthBytes, id);
       this.stage(id, 0, flags, lengthBytes);
     } else {
       this.stageChain(frame, offload, pages, flags);
@@ -233,17 +237,39 @@ export class NetTxQueue {
     if (pages > 1) flags |= NETTXF_more_data;
     const gsoSize = offload?.gsoSizeBytes;
     if (gsoSize !== undefined) flags |= NETTXF_extra_info;
+    const lengthBytes = frame.length;
+    let runFrom = 0; // bytes from here on are still to be copied, to page `runId` and those after it
+    let runId = this.freeIds[this.freeHead & this.mask] as number; // the id that is taken first
     for (let page = 0; page < pages; page += 1) {
       const id = this.takeId(page === 0 ? ID_FIRST_SLOT : ID_LATER_SLOT);
       const from = page * GRANTED_PAGE_BYTES;
-      const part = frame.subarray(from, from + GRANTED_PAGE_BYTES);
-      this.data.bytes.set(part, id << 12);
+      if ((id - runId) * GRANTED_PAGE_BYTES !== from - runFrom) {
+        this.copyIn(frame, runFrom, from - runFrom, runId);
+        runFrom = from;
+        runId = id;
+      }
       if (page === 0) {
-        this.stage(id, 0, flags, frame.length);
+        this.stage(id, 0, flags, lengthBytes);
         if (gsoSize !== undefined) this.stageGso(gsoSize, offload?.gsoType ?? 0);
       } else {
-        this.stage(id, 0, page + 1 < pages ? NETTXF_more_data : 0, part.length);
+        const isLast = page + 1 === pages;
+        this.stage(id, 0, isLast ? 0 : NETTXF_more_data, isLast ? lengthBytes - from : GRANTED_PAGE_BYTES);
       }
+    }
+    this.copyIn(frame, runFrom, lengthBytes - runFrom, runId);
+  }
+
+  /**
+   * Copy bytes of a frame to page `id` and those after it: natively if the frame lies in the wasm memory of the pages.
+   * Small ones are not worth asking: `buffer` makes the engine move small arrays off its heap.
+   */
+  private copyIn(frame: Uint8Array, from: number, lengthBytes: number, id: number): void {
+    const { native } = this;
+    if (native !== undefined && lengthBytes > NATIVE_FROM_BYTES && frame.buffer === this.data.bytes.buffer) {
+      native(this.data.bytes.byteOffset + (id << 12), frame.byteOffset + from, lengthBytes);
+    } else {
+      const part = lengthBytes === frame.length ? frame : frame.subarray(from, from + lengthBytes);
+      this.data.bytes.set(part, id << 12);
     }
   }
 
@@ -286,4 +312,10 @@ export class NetTxQueue {
       { ring: this.wiring.name, field, value, limit },
     );
   }
+}
+
+/** What copies natively from one place of the memory behind `bytes` to another, if anything does. */
+function nativeCopyWithin({ nativeCopy }: Hypercalls, bytes: Uint8Array): NativeCopyFunction | undefined {
+  const memory = nativeCopy?.memoryOf(bytes) ?? -1;
+  return memory < 0 ? undefined : nativeCopy?.between(memory, memory);
 }

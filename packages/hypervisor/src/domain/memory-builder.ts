@@ -11,7 +11,7 @@ import { countHolds } from './reclaim.ts';
 /** Where the memory of extents comes from. */
 export interface MemorySource {
   /** Zeroed memory of a whole number of pages. @throws RangeError if there is none */
-  allocate(lengthBytes: number): { readonly buffer: SharedArrayBuffer; readonly byteOffset: number };
+  allocate(lengthBytes: number): Pick<ExtentGrant, 'buffer' | 'byteOffset' | 'wasm'>;
   /** Memory that nobody can reach any more. */
   release(buffer: SharedArrayBuffer, byteOffset: number, lengthBytes: number): void;
 }

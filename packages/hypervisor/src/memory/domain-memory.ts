@@ -5,6 +5,7 @@ import { EXTENT_SHIFT, type FrameNumber } from '../ids.ts';
 import type { ControlMessage, ControlPort, ControlRequest } from './control-port.ts';
 import { EventPage } from './event-page.ts';
 import { Extent } from './extent.ts';
+import { NativeCopy } from './native-copy.ts';
 import { DOMAIN_REPLY_WORD, type Identity, identityDomid, type Tables } from './tables.ts';
 
 type Request = ControlRequest extends infer R ? (R extends ControlRequest ? Omit<R, 'sequence'> : never) : never;
@@ -16,6 +17,8 @@ const SLICES = 40;
 
 /** The memory that one domain holds, filled from its control port. */
 export class DomainMemory {
+  /** The wasm memories behind the extents held, and what copies between them. */
+  readonly native = new NativeCopy();
   readonly #tables: Tables;
   readonly #self: Identity;
   readonly #port: ControlPort;
@@ -134,7 +137,7 @@ export class DomainMemory {
     switch (message.kind) {
       case 'extent':
         this.#forget(message.id);
-        this.#add(new Extent(message));
+        this.#add(new Extent(this.native.adopt(message)));
         break;
       case 'event-page': {
         const page = new EventPage(message, this.#self);
@@ -155,8 +158,10 @@ export class DomainMemory {
   }
 
   #forget(id: number): void {
-    if (this.#extents[id] === undefined) return;
+    const extent = this.#extents[id];
+    if (extent === undefined) return;
     this.#extents[id] = undefined;
+    this.native.forget(extent.grant);
     for (const listener of this.#retired) listener(id);
   }
 }

@@ -4,6 +4,7 @@
 // Who holds a frame through a grant is written in the map-track tables, nowhere else.
 import { EXTENT_SHIFT, type FrameNumber, PAGE_SHIFT, PAGE_SIZE } from '../ids.ts';
 import type { Identity } from './tables.ts';
+import type { WasmBacking } from './wasm-backing.ts';
 
 /** The frame is handed out. */
 export const FRAME_ALLOCATED = 1;
@@ -32,6 +33,8 @@ export interface ExtentGrant {
   readonly byteOffset: number;
   /** One state word per frame. */
   readonly states: SharedArrayBuffer;
+  /** The WebAssembly.Memory that `buffer` belongs to, and its number on this machine: for native copies. */
+  readonly wasm?: WasmBacking;
 }
 
 /** One extent, as one thread sees it. */

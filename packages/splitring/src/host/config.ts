@@ -109,7 +109,17 @@ const domain = z.strictObject({
   nics: z.array(guestNic).default([]),
 });
 
-const host = z.strictObject({ driverDomains: z.array(driverDomain).default([]) });
+const host = z.strictObject({
+  driverDomains: z.array(driverDomain).default([]),
+  /**
+   * Memory that domains share: a buffer for each pair of them; the same as WebAssembly memories, which Node 22 and newer
+   * copy between natively; or one WebAssembly memory for all, which every Node copies within natively and which isolates
+   * nobody from anybody.
+   */
+  extents: z
+    .union([z.literal('separate'), z.literal('separate-wasm'), z.strictObject({ shared: size })])
+    .default('separate'),
+});
 
 /** A checked uplink. */
 export type CheckedUplink = z.output<typeof uplink>;

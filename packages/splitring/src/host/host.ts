@@ -4,9 +4,13 @@ import {
   type Domain,
   type DomainUsage,
   type DomId,
+  type MemorySource,
   type RoutingId,
   routingId,
   SharedCounters,
+  separateBuffers,
+  sharedWasmMemory,
+  wasmMemoryPerExtent,
 } from '@splitring/hypervisor';
 import { vbdNumber } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
@@ -14,6 +18,7 @@ import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts
 import {
   type CheckedDomain,
   type CheckedDriverDomain,
+  type CheckedHost,
   checkDomain,
   checkHost,
   type DomainConfig,
@@ -73,9 +78,9 @@ export class Host implements AsyncDisposable {
   #isClosed = false;
 
   /** Use `createHost`. */
-  constructor(platform: HostPlatform) {
+  constructor(platform: HostPlatform, extents: CheckedHost['extents']) {
     this.#platform = platform;
-    this.#toolstack = new Toolstack(platform, (error) => {
+    this.#toolstack = new Toolstack(platform, memorySource(extents), (error) => {
       this.#failure = error;
       for (const guest of [...this.#guests.values(), ...this.#drivers]) guest.destroy();
     });
@@ -345,13 +350,25 @@ function addressTaken(name: string, bridge: string, mac: string, owner: string):
   });
 }
 
+/** Where extents come from. @throws SplitringError BAD_CONFIG if there is no shared memory of that size */
+function memorySource(extents: CheckedHost['extents']): MemorySource {
+  if (extents === 'separate') return separateBuffers;
+  if (extents === 'separate-wasm') return wasmMemoryPerExtent();
+  try {
+    return sharedWasmMemory(extents.shared);
+  } catch (cause) {
+    const message = `Cannot make a host: extents: no shared WebAssembly memory of ${extents.shared} bytes`;
+    throw new SplitringError('BAD_CONFIG', message, { path: 'extents' }, cause);
+  }
+}
+
 /**
  * Make a host and start its driver domains.
  * @throws SplitringError BAD_CONFIG; MediumError when an image cannot be used. Nothing is left behind then
  */
 export async function createHost(config: HostConfig = {}, platform: HostPlatform = realPlatform()): Promise<Host> {
   const checked = checkHost(config);
-  const host = new Host(platform);
+  const host = new Host(platform, checked.extents);
   try {
     for (const driverDomain of checked.driverDomains) await host.startDriverDomain(driverDomain);
     return host;

@@ -8,6 +8,7 @@ import {
   detachDevice,
   forgetDomain,
   Hypervisor,
+  type MemorySource,
   MemoryStore,
   prepareDomain,
   type XenstoreClient,
@@ -33,7 +34,7 @@ const DETACH_TIMEOUT_MS = 2000;
 /** Domain 0. */
 export class Toolstack {
   /** The machine. */
-  readonly hypervisor = new Hypervisor();
+  readonly hypervisor: Hypervisor;
   /** Receives console lines of all domains. */
   onConsole: (domain: string, line: string) => void = () => {};
   private readonly platform: HostPlatform;
@@ -43,8 +44,9 @@ export class Toolstack {
   private readonly mover: { readonly stop: () => void };
   private readonly consoles = new Map<DomId, ConsoleReader>();
 
-  /** Start domain 0; `onError` gets a failure of its kernel, which is ours. */
-  constructor(platform: HostPlatform, onError: (error: unknown) => void) {
+  /** Start domain 0; `onError` gets a failure of its kernel, which is ours. @throws RangeError without such memory */
+  constructor(platform: HostPlatform, memory: MemorySource, onError: (error: unknown) => void) {
+    this.hypervisor = new Hypervisor({ memory });
     this.platform = platform;
     const { clock, random } = platform;
     this.server = new XenstoreServer({ store: new MemoryStore(), clock });
