@@ -1,4 +1,6 @@
 // How many frames a second go from guest to guest, at what cost, and how late does one arrive?
+import { spawnSync } from 'node:child_process';
+import process from 'node:process';
 import { canCopyBetweenMemories } from '@splitring/hypervisor';
 import type { Bar, CaseSpec, SubjectSpec, Suite } from '../harness/contract.ts';
 import type { NetParams } from './params.ts';
@@ -32,8 +34,23 @@ const METRICS = {
   notifications: 'events',
   unfairness: 'share of the time',
   time: 'ns',
+  // Of the veth pair: the kernel's work for a frame is done by whoever is in it, mostly by the sender.
+  'cpu-front': 'ns',
+  'cpu-back': 'ns',
 };
-const PEERS = ['postMessage', 'postMessage-32', 'copies'];
+const PEERS = ['postMessage', 'postMessage-32', 'copies', 'veth'];
+
+/** The kernel between two network namespaces, where there is one to ask. */
+function veth(bytes: number): SubjectSpec {
+  const hasTools = process.getuid?.() === 0 && spawnSync('ip', ['-V']).error === undefined;
+  return {
+    name: 'veth',
+    run: { native: 'veth', args: [String(Math.max(60, bytes))] },
+    baselines: [],
+    isPeer: true,
+    ...(hasTools ? {} : { unavailable: 'a veth pair needs Linux, root and iproute2 (ip)' }),
+  };
+}
 
 function streamCase(name: string, title: string, bytes: number): CaseSpec {
   const params = { ...BASE, bytes };
@@ -55,6 +72,7 @@ function streamCase(name: string, title: string, bytes: number): CaseSpec {
       subject('postMessage', 'post-message', { ...params, batch: 1 }, [], true),
       subject('postMessage-32', 'post-message', { ...params, batch: 32 }, [], true),
       subject('copies', 'copy-chain', params, [], true),
+      veth(bytes),
     ],
   };
 }
