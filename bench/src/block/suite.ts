@@ -1,5 +1,6 @@
 // What does a virtual disk cost, against the same thread calling fs by itself and against asking a worker by postMessage?
 import type { Bar, CaseSpec, Suite } from '../harness/contract.ts';
+import type { CrowdParams } from './crowd-params.ts';
 import type { BlockParams } from './params.ts';
 
 const BASES = ['own', 'own-guest', 'own-driver'];
@@ -14,14 +15,15 @@ const LOADS = [
   ['seq-write-4k', 4096, [128], 'sequential', 'write'],
 ] as const;
 
+const module = (file: string) => new URL(`./subjects/${file}.js`, import.meta.url).href;
+
 function blockCase(name: string, params: BlockParams): CaseSpec {
-  const module = (file: string) => new URL(`./subjects/${file}.js`, import.meta.url).href;
   const size = params.bytes >= 1 << 20 ? `${params.bytes >> 20} MiB` : `${params.bytes >> 10} KiB`;
   return {
     name: `${name}-d${params.depth}`,
     title: `${params.pattern} ${params.op} of ${size}, ${params.depth} in flight`,
     unit: 'requests/s',
-    metrics: { busy: 'ns' },
+    metrics: { 'cpu-guest': 'ns', 'cpu-driver': 'ns' },
     group: name,
     x: params.depth,
     trialMs: 10,
@@ -32,10 +34,82 @@ function blockCase(name: string, params: BlockParams): CaseSpec {
   };
 }
 
+/** What a request costs the guest itself: the driver domain does the rest meanwhile. */
+const FRONT_CASE: CaseSpec = {
+  name: 'front-4k-d32',
+  title: 'front end alone, random read of 4 KiB into a zero-copy buffer, 32 in flight',
+  unit: 'ns',
+  group: 'front',
+  x: 32,
+  trialMs: 20,
+  subjects: [
+    {
+      name: 'split',
+      run: { module: module('split'), params: { bytes: 4096, depth: 32, pattern: 'random', op: 'read', busy: true } },
+      baselines: ['own'],
+    },
+  ],
+};
+
+function crowdCase(name: string, title: string, params: CrowdParams): CaseSpec {
+  return {
+    name,
+    title,
+    unit: 'requests/s',
+    metrics: { spread: '×' },
+    group: 'guests',
+    x: name.replace(/^guests-/, ''),
+    trialMs: 100,
+    isCrowded: true,
+    isFullOnly: name !== 'guests-16-rand',
+    subjects: [{ name: 'split', run: { module: module('crowd'), params }, baselines: ['own'] }],
+  };
+}
+
+const CROWDS = [
+  crowdCase('guests-4-rand', '4 guests on one driver domain, random read of 4 KiB, 32 in flight each', {
+    guests: 4,
+    depth: 32,
+    firstDepth: 32,
+    pattern: 'random',
+  }),
+  crowdCase('guests-16-rand', '16 guests on one driver domain, random read of 4 KiB, 32 in flight each', {
+    guests: 16,
+    depth: 32,
+    firstDepth: 32,
+    pattern: 'random',
+  }),
+  crowdCase('guests-16-seq', '16 guests on one driver domain, sequential read of 4 KiB, 128 in flight each', {
+    guests: 16,
+    depth: 128,
+    firstDepth: 128,
+    pattern: 'sequential',
+  }),
+  crowdCase('guests-16-greedy', '16 guests, one with 128 random reads of 4 KiB in flight, the others with 8', {
+    guests: 16,
+    depth: 8,
+    firstDepth: 128,
+    pattern: 'random',
+  }),
+];
+
+const NEIGHBOUR_CASE: CaseSpec = {
+  name: 'neighbour-p99',
+  title: '99th percentile of a random read of 4 KiB beside a guest that writes and flushes in a loop',
+  unit: 'ns',
+  group: 'neighbour',
+  x: 'p99',
+  trialMs: 50,
+  isCrowded: true,
+  isFullOnly: true,
+  subjects: [{ name: 'split', run: { module: module('neighbour'), params: {} }, baselines: ['alone'] }],
+};
+
 function cases(): CaseSpec[] {
-  return LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
+  const loads = LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
     depths.map((depth) => blockCase(name, { bytes, depth, pattern, op })),
   );
+  return [...loads, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
 }
 
 function bar(caseName: string, baseline: string, must: number, aim: number): Bar {
@@ -68,14 +142,51 @@ const RPC: readonly (readonly [string, number, number])[] = [
   ['seq-read-4k-d128', 5, 7.5],
 ];
 
+function crowdBars(
+  name: string,
+  rate: readonly [number, number] | undefined,
+  fairness: readonly [number, number],
+): Bar[] {
+  const [must, aim] = fairness;
+  const text = `slowest guest against the fastest ≥ ${must}`;
+  const spread: Bar = { case: `${name}.spread`, subject: 'split', must: 1 / must, aim: 1 / aim, text };
+  if (rate === undefined) return [spread];
+  const [least, hoped] = rate;
+  const whole = `all guests together against one that reads by itself ≥ ${least}`;
+  return [{ case: name, subject: 'split', baseline: 'own', must: least, aim: hoped, text: whole }, spread];
+}
+
 /** The block suite. */
 export const blockSuite: Suite = {
   name: 'block',
   title: 'A guest’s disk: front end, ring, back end, NVMe model, IOMMU, image file',
-  axes: Object.fromEntries(LOADS.map(([name]) => [name, 'requests in flight'])),
+  axes: {
+    ...Object.fromEntries(LOADS.map(([name]) => [name, 'requests in flight'])),
+    front: 'requests in flight',
+    guests: 'guests and load',
+    neighbour: 'measure',
+  },
   cases,
   bars: [
     ...OWN.map(([name, must, aim]) => bar(name, 'own', must, aim)),
     ...RPC.map(([name, must, aim]) => bar(name, 'rpc', must, aim)),
+    {
+      case: 'front-4k-d32',
+      subject: 'split',
+      baseline: 'own',
+      must: 15,
+      aim: 27,
+      text: 'time of one own read against what a request costs the guest ≥ 15',
+    },
+    ...crowdBars('guests-16-rand', [0.55, 0.8], [0.8, 0.95]),
+    ...crowdBars('guests-16-seq', [1.3, 2], [0.8, 0.95]),
+    ...crowdBars('guests-16-greedy', undefined, [0.6, 0.9]),
+    {
+      case: 'neighbour-p99',
+      subject: 'split',
+      baseline: 'alone',
+      must: 0.5,
+      text: 'p99 alone against p99 beside a guest that flushes ≥ 0.5',
+    },
   ],
 };

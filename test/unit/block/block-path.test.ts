@@ -78,3 +78,32 @@ test('buffers from the pool travel without a copy, and many requests share few d
   t.is(disk.freeBufferBytes, free + buffer.length);
   t.throws(() => disk.write(0, buffer.subarray(0, 4096)), { instanceOf: TypeError });
 });
+
+test('DiskQueue moves data by place and number, waits for completions, and wraps nothing up', (t) => {
+  const lab = new BlockLab();
+  const { disk } = lab.guest();
+  const queue = disk.openQueue();
+  const source = disk.allocate(8192) as Uint8Array; // 256 KiB are free
+  const target = disk.allocate(8192) as Uint8Array; // likewise
+  source.set(pattern(8192, 9));
+  const done: number[] = [];
+  queue.onComplete = (cookie, status) => done.push(cookie * 10 + status);
+  t.true(queue.write(4096, queue.placeOf(source), 8192, 1));
+  queue.publish();
+  queue.wait();
+  t.deepEqual(done, [10]);
+  // Not aligned to pages in the buffer, shorter than a page in the middle: one segment with two bounds.
+  t.true(queue.read(4096 + 1024, queue.placeOf(target) + 1024, 1536, 2));
+  t.true(queue.read(4096 + 2560, queue.placeOf(target) + 2560, 8192 - 2560, 3));
+  queue.publish();
+  while (queue.completions < 3) queue.wait();
+  t.deepEqual(done.slice(1).sort(), [20, 30]);
+  t.true(isSame(target.slice(1024), source.slice(1024)));
+  t.true(target.subarray(0, 1024).every((byte) => byte === 0));
+});
+
+test('DiskQueue.wait refuses where nothing may block', (t) => {
+  const lab = new BlockLab();
+  const { disk } = lab.guest({ waitUntil: undefined });
+  t.throws(() => disk.openQueue().wait(), { instanceOf: TypeError });
+});

@@ -1,6 +1,7 @@
 // The guest of the block benchmark: on command runs the same load through its disk and by itself, and notes both times.
 import { defineGuest, type GuestContext } from 'splitring/guest';
 import { threadId } from '../../harness/affinity.ts';
+import { threadCpuNs } from '../../harness/cpu-time.ts';
 import { OwnLoop } from '../own-loop.ts';
 import { type BlockParams, CONTROL, Positions, RESULT } from '../params.ts';
 
@@ -118,10 +119,13 @@ export default defineGuest<LoadArguments, number>((guest) => {
     if (operations === 0) break;
     const base = Math.max(16, operations >> 2);
     const before = args.hasBase ? own.run(base) : 0;
+    const cpuFrom = threadCpuNs() ?? Number.NaN;
     const { elapsedNs, busyNs } = load.run(operations);
+    const cpuNs = (threadCpuNs() ?? Number.NaN) - cpuFrom;
     const after = args.hasBase ? own.run(base) : 0;
     results[RESULT.splitNs] = elapsedNs / operations;
     results[RESULT.busyNs] = busyNs / operations;
+    results[RESULT.cpuNs] = cpuNs / operations;
     results[RESULT.ownNs] = (before + after) / 2;
     Atomics.store(words, CONTROL.done, trial);
     Atomics.notify(words, CONTROL.done);

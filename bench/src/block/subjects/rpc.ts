@@ -3,9 +3,9 @@ import { openSync, readSync, writeSync } from 'node:fs';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { pinThread, threadId } from '../../harness/affinity.ts';
 import type { OpenSubject } from '../../harness/contract.ts';
+import { makeImage } from '../image.ts';
 import { OwnLoop } from '../own-loop.ts';
 import { type BlockParams, Positions } from '../params.ts';
-import { makeImage } from './split.ts';
 
 interface ServerData {
   readonly image: string;

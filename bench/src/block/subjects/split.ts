@@ -1,26 +1,14 @@
 // The split disk: a guest's load through front end, ring, back end, native driver, NVMe model and IOMMU to a real file.
 //
 // Beside each trial the guest's thread and this one, held on the driver domain's core, run the same load by themselves.
-import { closeSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync, readFileSync } from 'node:fs';
 import { createHost } from 'splitring';
 import { pinThread, threadId } from '../../harness/affinity.ts';
 import type { OpenSubject, Trial } from '../../harness/contract.ts';
+import { makeImage } from '../image.ts';
 import { OwnLoop } from '../own-loop.ts';
-import { type BlockParams, CONTROL, IMAGE_BYTES, RESULT } from '../params.ts';
+import { type BlockParams, CONTROL, RESULT } from '../params.ts';
 import type { LoadArguments } from './load.guest.ts';
-
-/** A file of its own for this process, every page of it written and cached. */
-export function makeImage(): { readonly path: string; readonly remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), 'splitring-bench-'));
-  const path = join(folder, 'disk.img');
-  const file = openSync(path, 'w');
-  const chunk = new Uint8Array(1 << 20);
-  for (let at = 0; at < IMAGE_BYTES; at += chunk.length) writeSync(file, chunk.fill(at >> 20), 0, chunk.length, at);
-  closeSync(file);
-  return { path, remove: () => rmSync(folder, { recursive: true, force: true }) };
-}
 
 function threads(): string[] {
   try {
@@ -30,12 +18,25 @@ function threads(): string[] {
   }
 }
 
-/** Open the subject. */
+/** CPU time of threads of this process in nanoseconds, NaN where the system does not tell. */
+function cpuOf(ids: readonly string[]): number {
+  try {
+    return ids.reduce(
+      (sum, id) => sum + Number.parseInt(readFileSync(`/proc/self/task/${id}/schedstat`, 'latin1'), 10),
+      0,
+    );
+  } catch {
+    return Number.NaN;
+  }
+}
+
+/** Open the subject: requests per second, or with `busy` the time that the front end itself takes for a request. */
 export async function open(params: BlockParams): Promise<OpenSubject> {
   const image = makeImage();
   const before = new Set(threads());
   const host = await createHost({ driverDomains: [{ name: 'io', disks: { vol0: { image: image.path } } }] });
-  for (const id of threads()) if (!before.has(id)) pinThread(Number(id), 1);
+  const driverThreads = threads().filter((id) => !before.has(id));
+  for (const id of driverThreads) pinThread(Number(id), 1);
   const control = new SharedArrayBuffer(CONTROL.words * 4);
   const result = new SharedArrayBuffer(RESULT.doubles * 8);
   const words = new Int32Array(control);
@@ -57,6 +58,7 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
   async function trial(operations: number): Promise<Trial> {
     const base = Math.max(16, operations >> 2);
     const driverBefore = own.run(base);
+    const cpuBefore = cpuOf(driverThreads);
     trials += 1;
     words[CONTROL.operations] = operations;
     Atomics.store(words, CONTROL.start, trials);
@@ -64,9 +66,13 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
     await answer(words, trials - 1 === 0 ? -1 : trials - 1);
     const driver = (driverBefore + own.run(base)) / 2;
     const guestOwn = results[RESULT.ownNs] as number; // the buffer has all doubles
+    const value = results[isBusyTimed ? RESULT.busyNs : RESULT.splitNs] as number; // as above
     return {
-      value: results[RESULT.splitNs] as number,
-      metrics: { busy: results[RESULT.busyNs] as number },
+      value,
+      metrics: {
+        'cpu-guest': results[RESULT.cpuNs] as number,
+        'cpu-driver': (cpuOf(driverThreads) - cpuBefore) / operations,
+      },
       bases: { own: (driver + guestOwn) / 2, 'own-guest': guestOwn, 'own-driver': driver },
     };
   }

@@ -62,8 +62,8 @@ export class DiskEngine implements Stepped {
   }
 
   /** The queue of this disk for those who need no comfort; the same one each time. */
-  openQueue(): DiskQueue {
-    this.queue ??= new DiskQueue(this.device, this.pool);
+  openQueue(waitUntil?: (isDone: () => boolean) => void): DiskQueue {
+    this.queue ??= new DiskQueue(this.device, this.pool, waitUntil);
     return this.queue;
   }
 
@@ -213,7 +213,7 @@ export class DiskEngine implements Stepped {
 
   private completed(cookie: number, status: BlockStatus): void {
     if (cookie >= QUEUE_COOKIES) {
-      this.queue?.onComplete(cookie - QUEUE_COOKIES, status);
+      this.queue?.completed(cookie - QUEUE_COOKIES, status);
       return;
     }
     const { commands } = this;

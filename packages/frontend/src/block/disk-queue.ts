@@ -26,13 +26,19 @@ export const QUEUE_COOKIES = 1 << 20;
 export class DiskQueue {
   /** Receives every completion, from `poll`; `status` is a BLOCK_STATUS. */
   onComplete: (cookie: number, status: BlockStatus) => void;
+  /** Commands completed so far; wraps. */
+  completions: number;
+  private readonly waitUntil: ((isDone: () => boolean) => void) | undefined;
   private readonly device: GuestBlockDevice;
   private readonly firstFrame: number;
   private readonly pool: PagePool;
   private readonly command: BlockCommand;
 
-  constructor(device: GuestBlockDevice, pool: PagePool) {
+  /** `waitUntil` polls the domain until a condition holds; undefined where nothing may block. */
+  constructor(device: GuestBlockDevice, pool: PagePool, waitUntil?: (isDone: () => boolean) => void) {
     this.onComplete = () => {};
+    this.completions = 0;
+    this.waitUntil = waitUntil;
     this.device = device;
     this.pool = pool;
     this.firstFrame = pool.run.first;
@@ -88,6 +94,24 @@ export class DiskQueue {
   /** Hand over what has completed. @returns whether anything has */
   poll(): boolean {
     return this.device.poll();
+  }
+
+  /**
+   * Poll the whole domain until something has completed, asleep while there is nothing to do: blocks this thread. With
+   * many commands in flight it is woken for a batch of them, not for the first.
+   * @throws TypeError where nothing may block
+   */
+  wait(): void {
+    const { waitUntil } = this;
+    if (waitUntil === undefined) throw new TypeError('Cannot wait for a disk: this domain lives on its event loop');
+    const seen = this.completions;
+    waitUntil(() => this.completions !== seen);
+  }
+
+  /** A command of this queue is complete. Called by the disk. */
+  completed(cookie: number, status: BlockStatus): void {
+    this.completions = (this.completions + 1) | 0;
+    this.onComplete(cookie, status);
   }
 
   /** Before sleeping: ask to be woken, then look again. @returns true if something has completed meanwhile */

@@ -141,7 +141,7 @@ export class Disk {
 
   /** The disk without comfort, for programs that count nanoseconds. Ordering with the methods here is the caller's. */
   openQueue(): DiskQueue {
-    return this.engine.openQueue();
+    return this.engine.openQueue(this.options.waitUntil);
   }
 
   /** Read into a buffer, or into several one after the other. */
