@@ -6,13 +6,20 @@
 /** Messages in a burst. */
 const BURST = 256;
 
-/** Run `burst(first, count)` over `operations` operations and add up what it returns. */
-export function inBursts(operations: number, burst: (first: number, count: number) => number): number {
-  let sum = 0;
-  for (let first = 0; first < operations; first += BURST) {
-    sum = (sum + burst(first, Math.min(BURST, operations - first))) | 0;
-  }
-  return sum;
+/**
+ * Make the loop that runs `burst(first, count)` over a number of operations and adds up what it returns.
+ *
+ * A closure for each burst, because the engine then knows what the burst has captured; one loop for all of them it would
+ * compile for captured objects of any kind, or not, by chance of the moment (8 B messages: 4.7 or 7.7 ns).
+ */
+export function inBursts(burst: (first: number, count: number) => number): (operations: number) => number {
+  return (operations) => {
+    let sum = 0;
+    for (let first = 0; first < operations; first += BURST) {
+      sum = (sum + burst(first, Math.min(BURST, operations - first))) | 0;
+    }
+    return sum;
+  };
 }
 
 /** First word plus last word of a message: what both ends add up. */

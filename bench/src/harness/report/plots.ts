@@ -106,9 +106,11 @@ function decades(points: readonly Point[]): number[] {
   const low = Math.floor(Math.log10(Math.min(...points.map(({ min }) => min))));
   const high = Math.ceil(Math.log10(Math.max(...points.map(({ max }) => max))));
   const steps = high - low > 3 ? [1] : [1, 2, 5];
-  return Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).flatMap((power) =>
+  const all = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i)).flatMap((power) =>
     steps.map((k) => k * power),
   );
+  // A tick outside the data would be drawn into the margin, over the axis' label.
+  return all.filter((tick) => points.some(({ min }) => min <= tick) && points.some(({ max }) => tick <= max));
 }
 
 function short(value: number): string {
@@ -147,7 +149,15 @@ function dotPlot(points: readonly Point[], unit: string, scheme: Scheme): string
     height: 40 + 24 * rows.length,
     marginLeft: 190,
     marginRight: 90,
-    x: { type: 'log', grid: true, ticks: decades(points), label: `${unit} →`, tickFormat: short },
+    x: {
+      type: 'log',
+      grid: true,
+      ticks: decades(points),
+      label: `${unit} →`,
+      tickFormat: short,
+      insetLeft: 20, // room for the first dot and for the figure behind the last one
+      insetRight: 40,
+    },
     y: { label: null, domain: rows.map(({ row }) => row) },
     color: scheme,
     marks: [
@@ -175,6 +185,8 @@ export function barsPlot(bars: readonly JudgedBar[]): string {
     return [{ name: `${bar.case}: ${bar.text}`, room, shown, verdict: verdict === 'missed' ? 'missed' : 'met' }];
   });
   if (rows.length === 0) return '';
+  const least = Math.min(1, ...rows.map(({ room }) => room));
+  const greatest = Math.max(1, ...rows.map(({ room }) => room));
   return draw({
     height: 50 + 21 * rows.length,
     marginLeft: 430,
@@ -184,7 +196,8 @@ export function barsPlot(bars: readonly JudgedBar[]): string {
       grid: true,
       label: 'measured / promised →',
       tickFormat: (x: number) => `×${x}`,
-      ticks: [0.1, 0.2, 0.5, 1, 2, 5, 10],
+      ticks: [0.1, 0.2, 0.5, 1, 2, 5, 10].filter((tick) => tick >= least && tick <= greatest),
+      insetLeft: 12,
     },
     y: { label: null, domain: rows.map(({ name }) => name) },
     color: { domain: ['met', 'missed'], range: ['#2b8a3e', '#e03131'] },

@@ -22,8 +22,8 @@ export async function writeReport(path: string, outcome: Outcome): Promise<void>
 ${circumstances(outcome)}
 ${suites}
 <h2>Where the cores sat</h2>
-<p>Before and after every sample a word is bounced between two threads. Samples whose probes differ are taken again, and only
-samples of one mode are compared. ${outcome.circumstances.probeKind} probe.</p>
+<p>Before and after every sample a word is bounced between two threads (the ${outcome.circumstances.probeKind} probe). Samples whose probes differ are taken again, and only
+samples of one mode are compared.</p>
 ${plots.probesPlot(outcome.circumstances)}
 </main></body></html>
 `,

@@ -47,8 +47,9 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
+    const run = inBursts(burst);
     return (operations) => {
-      const checksum = inBursts(operations, burst);
+      const checksum = run(operations);
       sender.flush();
       return { checksum };
     };
@@ -68,7 +69,8 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
-    return (operations) => ({ checksum: inBursts(operations, burst) });
+    const run = inBursts(burst);
+    return (operations) => ({ checksum: run(operations) });
   },
 };
 

@@ -62,8 +62,9 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
+    const run = inBursts(burst);
     return (operations) => {
-      const checksum = inBursts(operations, burst);
+      const checksum = run(operations);
       producer.flush();
       return { checksum };
     };
@@ -82,7 +83,8 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
-    return (operations) => ({ checksum: inBursts(operations, burst) });
+    const run = inBursts(burst);
+    return (operations) => ({ checksum: run(operations) });
   },
 };
 

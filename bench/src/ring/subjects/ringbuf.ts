@@ -57,7 +57,8 @@ export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
       }
       return checksum;
     };
-    return (operations) => ({ checksum: inBursts(operations, variant === 'batched' ? batched : single) });
+    const run = inBursts(variant === 'batched' ? batched : single);
+    return (operations) => ({ checksum: run(operations) });
   },
 
   back: (shared, { bytes, batch, variant }) => {
@@ -77,7 +78,8 @@ export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
       }
       return checksum;
     };
-    return (operations) => ({ checksum: inBursts(operations, burst) });
+    const run = inBursts(burst);
+    return (operations) => ({ checksum: run(operations) });
   },
 };
 
