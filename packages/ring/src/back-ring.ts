@@ -89,11 +89,6 @@ export class BackRing {
     return (this.reqCons - this.rspProdPvt) | 0; // both are ours and never further apart than the ring is long
   }
 
-  /** Requests taken so far, modulo 2^32: two equal values, and none was taken in between. */
-  get taken(): number {
-    return this.reqCons;
-  }
-
   /**
    * Look for requests: one load of `reqProd` [FRONT], preceded by a plain one as a hint that nothing came.
    *

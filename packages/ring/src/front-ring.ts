@@ -96,11 +96,6 @@ export class FrontRing {
     return this.outstanding >= this.slots;
   }
 
-  /** Responses taken so far, modulo 2^32: two equal values, and none was taken in between. */
-  get taken(): number {
-    return this.rspCons;
-  }
-
   /** Requests staged or published whose response has not been taken: 0 to `slots`. */
   get outstanding(): number {
     return (this.reqProdPvt - this.rspCons) | 0; // both are ours and never further apart than the ring is long

@@ -117,7 +117,7 @@ export class BlkbackQueue {
 
   /** Requests taken so far, modulo 2^32. */
   get taken(): number {
-    return this.ring.taken;
+    return this.ring.inspect().cons;
   }
 
   /** Requests taken and not answered. */

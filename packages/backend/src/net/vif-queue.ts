@@ -95,7 +95,7 @@ export class VifQueue {
 
   /** Requests taken so far from both rings, modulo 2^32. */
   get taken(): number {
-    return (this.ring.taken + this.rx.ring.taken) | 0;
+    return (this.ring.inspect().cons + this.rx.ring.inspect().cons) | 0;
   }
 
   /** The breach of protocol that ended this queue's use, if any. */

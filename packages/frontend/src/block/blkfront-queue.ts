@@ -122,7 +122,7 @@ export class BlkfrontQueue {
 
   /** Responses taken so far, modulo 2^32. */
   get taken(): number {
-    return this.ring.taken;
+    return this.ring.inspect().cons;
   }
 
   /** Requests that can be submitted now. */

@@ -71,7 +71,7 @@ export class NetRxQueue {
 
   /** Responses taken so far, modulo 2^32. */
   get taken(): number {
-    return this.ring.taken;
+    return this.ring.inspect().cons;
   }
 
   /** Whether a frame, or a broken ring, awaits. */

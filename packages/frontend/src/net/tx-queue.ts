@@ -98,7 +98,7 @@ export class NetTxQueue {
 
   /** Responses taken so far, modulo 2^32. */
   get taken(): number {
-    return this.ring.taken;
+    return this.ring.inspect().cons;
   }
 
   /** Slots that can be filled now. */
