@@ -36,16 +36,9 @@ export class Lane {
   /** Copy `source` to byte `to` of the lane. */
   copyIn(to: number, source: Uint8Array): void {
     const { length } = source;
-    const views = source === this.viewed ? this.views : this.remember(source);
+    const views = this.viewsFor(source);
     if (views !== undefined && length < SET_FROM_BYTES) copyAligned(views, 0, this.records, to, length);
     else copyPlain(source, 0, this.records.bytes, to, length);
-  }
-
-  /** Copy `length` bytes at byte `from` of the lane to the start of `target`. */
-  copyOut(from: number, length: number, target: Uint8Array): void {
-    const views = target === this.viewed ? this.views : this.remember(target);
-    if (views !== undefined && length < SET_FROM_BYTES) copyAligned(this.records, from, views, 0, length);
-    else this.copyFresh(from, length, target);
   }
 
   /** Copy `length` bytes at byte `from` of the lane to an array that will not come again. */
@@ -53,8 +46,9 @@ export class Lane {
     copyPlain(this.records.bytes, from, target, 0, length);
   }
 
-  // Views cost more than a copy: make them only for an array that comes a second time in a row.
-  private remember(bytes: Uint8Array): AlignedBytes | undefined {
+  /** Aligned views of an array, if it is the one that came last too: for any other they cost more than a copy. */
+  viewsFor(bytes: Uint8Array): AlignedBytes | undefined {
+    if (bytes === this.viewed) return this.views;
     if (bytes !== this.seen) {
       this.seen = bytes;
       return undefined;

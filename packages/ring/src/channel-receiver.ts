@@ -1,10 +1,12 @@
 // The receiving end of a channel that can be awaited.
-import { BufferCopies, type MessageBuffer } from './buffer-copy.ts';
+import { BufferCopies, type MessageBuffer, NATIVE_FROM_BYTES } from './buffer-copy.ts';
+import { copyAligned, SET_FROM_BYTES } from './channel-copy.ts';
 import type { ChannelView } from './channel-end.ts';
 import type { EndOptions, WaitOptions } from './channel-options.ts';
 import { park } from './channel-park.ts';
 import { RingError } from './error.ts';
-import { SyncReceiver, tooSmall } from './sync-receiver.ts';
+import { copyLanes, prefersLanes } from './lanes.ts';
+import { SyncReceiver } from './sync-receiver.ts';
 import { spinThenWait } from './wait-mixed.ts';
 
 /**
@@ -16,12 +18,31 @@ import { spinThenWait } from './wait-mixed.ts';
 export class ChannelReceiver extends SyncReceiver implements AsyncIterable<Uint8Array> {
   private isAwaited: boolean;
   private readonly buffers: BufferCopies;
+  private readonly lanesBelow: number;
 
   /** Use `Channel.receiver` or `Channel.openReceiver`, which claim the end first. */
   constructor(view: ChannelView, word: number, options: EndOptions) {
     super(view, word, { ...options, wait: options.wait ?? spinThenWait() });
     this.isAwaited = false;
     this.buffers = new BufferCopies(view.memory);
+    this.lanesBelow = prefersLanes() ? NATIVE_FROM_BYTES : 0;
+  }
+
+  /**
+   * Take the next message into `target`, which is fastest if it is the same array each time.
+   *
+   * @returns its length, or -1 if there is none now. @throws {RangeError} if it does not fit; then it stays in place.
+   */
+  tryReceiveInto(target: Uint8Array): number {
+    if (!this.peek()) return -1;
+    const { lane } = this;
+    const { at, length } = lane;
+    if (length > target.length) throw tooSmall(length, target.length);
+    const views = lane.viewsFor(target);
+    if (views !== undefined && length < SET_FROM_BYTES) copyAligned(lane.records, at, views, 0, length);
+    else lane.copyFresh(at, length, target);
+    this.consume();
+    return length;
   }
 
   /** Like `tryReceiveInto`, to byte `to` of a `SlotBuffer`: the fastest copy. */
@@ -29,7 +50,9 @@ export class ChannelReceiver extends SyncReceiver implements AsyncIterable<Uint8
     if (!this.peek()) return -1;
     const { at, length, records } = this.lane;
     if (!(to >= 0 && length <= target.bytes.length - to)) throw tooSmall(length, target.bytes.length - to);
-    this.buffers.copy(target, records, at, target, to, length);
+    if (length < this.lanesBelow && ((to | length) & 7) === 0) {
+      copyLanes(records.lanes, at >> 3, target.lanes, to >> 3, length >> 3);
+    } else this.buffers.copy(target, records, at, target, to, length);
     this.consume();
     return length;
   }
@@ -81,4 +104,8 @@ export class ChannelReceiver extends SyncReceiver implements AsyncIterable<Uint8
       },
     };
   }
+}
+
+function tooSmall(length: number, room: number): RangeError {
+  return new RangeError(`Cannot receive ${length} bytes: the target has room for ${room}`);
 }

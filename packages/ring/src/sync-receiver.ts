@@ -114,20 +114,6 @@ export class SyncReceiver extends ChannelEnd {
   }
 
   /**
-   * Take the next message into `target`, which is fastest if it is the same array each time.
-   *
-   * @returns its length, or -1 if there is none now. @throws {RangeError} if it does not fit; then it stays in place.
-   */
-  tryReceiveInto(target: Uint8Array): number {
-    if (!this.peek()) return -1;
-    const { at, length } = this.lane;
-    if (length > target.length) throw tooSmall(length, target.length);
-    this.lane.copyOut(at, length, target);
-    this.consume();
-    return length;
-  }
-
-  /**
    * Show up to `limit` messages to `handler`, in place, and take those it does not refuse.
    *
    * @returns how many were taken. Throws what the handler throws; that message stays in place.
@@ -242,9 +228,4 @@ export class SyncReceiver extends ChannelEnd {
     lane.needsRing = false;
     this.ring(lane.stateAt + END_BELL);
   }
-}
-
-/** The error of a receive into too small a target. */
-export function tooSmall(length: number, room: number): RangeError {
-  return new RangeError(`Cannot receive ${length} bytes: the target has room for ${room}`);
 }

@@ -53,6 +53,8 @@ export class SyncSender extends ChannelEnd {
   protected stage: number;
   private tail: number;
   private headSeen: number;
+  /** Position up to which messages fit without another look: the end of the lane, or of what is known to be free. */
+  private limit: number;
   private receiverSeen: number;
   private window: number;
   private claimed: number;
@@ -83,6 +85,7 @@ export class SyncSender extends ChannelEnd {
     this.tail = Atomics.load(control, this.lane.base + TAIL);
     this.stage = this.tail;
     this.headSeen = Atomics.load(control, this.lane.base + HEAD);
+    this.limit = this.stage;
     this.receiverSeen = -1; // no state word: the first send looks whether there is anybody to send to
     this.window = this.policy === 'manual' ? NEVER : 1;
     this.claimed = -1;
@@ -143,13 +146,14 @@ export class SyncSender extends ChannelEnd {
   commit(tag = 0, length = this.claimedLength): void {
     if (!(this.claimed >= 0 && length >= 0 && length <= this.claimedLength)) throw this.notClaimed(length);
     const at = this.claimed;
-    this.claimed = -1;
+    this.abort();
     this.stageRecord(at, length, tag);
   }
 
   /** Give the claimed room back unsent; harmless if there is no claim. */
   abort(): void {
     this.claimed = -1;
+    this.isHeld = this.isInLine;
   }
 
   /** Make everything sent so far visible to the receiver now, and end the burst. */
@@ -219,9 +223,7 @@ export class SyncSender extends ChannelEnd {
     const isAsSeen = control[RECEIVER_STATE] === this.receiverSeen && control[this.stateAt] === this.word;
     if ((this.isHeld || !isAsSeen) && !this.mayWrite()) return -1;
     const size = (length + 15) & ~7; // recordBytes, written out
-    const at = this.stage & this.mask;
-    if (size <= this.capacity - ((this.stage - this.headSeen) | 0) && size <= this.capacity - at) return at;
-    return this.reserveSlowly(size);
+    return size <= ((this.limit - this.stage) | 0) ? this.stage & this.mask : this.reserveSlowly(size);
   }
 
   private reserveSlowly(size: number): number {
@@ -232,11 +234,15 @@ export class SyncSender extends ChannelEnd {
       if (this.isHeld) this.mayWrite();
       return -1;
     }
+    const toEnd = this.capacity - (this.stage & this.mask);
+    if (size > toEnd) {
+      this.laneWords[(this.stage & this.mask) >> 2] = PADDING; // room at the start and for the rest here is certain
+      this.stage = (this.stage + toEnd) | 0;
+    }
     const at = this.stage & this.mask;
-    if (size <= this.capacity - at) return at;
-    this.laneWords[at >> 2] = PADDING; // room at the start and for the rest here is certain: claim both
-    this.stage = (this.stage + this.capacity - at) | 0;
-    return 0;
+    const free = this.capacity - ((this.stage - this.headSeen) | 0);
+    this.limit = (this.stage + Math.min(free, this.capacity - at)) | 0;
+    return at;
   }
 
   protected stageRecord(at: number, length: number, tag: number): void {
