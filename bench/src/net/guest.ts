@@ -124,7 +124,8 @@ export class Guest {
     frame.set(this.frame.subarray(6, 12), 6);
     this.nic.send(frame);
     this.nic.flush();
-    this.pump(() => this.nic.counters.txOkay > 0);
+    const { counters } = this.nic;
+    this.pump(() => counters.txOkay + counters.txDropped > 0); // dropped: there is nobody else yet
   }
 
   private pump(isDone: () => boolean): void {
