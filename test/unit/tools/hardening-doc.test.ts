@@ -30,7 +30,7 @@ interface Row {
   readonly tests: readonly string[];
 }
 
-const drivers = document.indexOf('## Network');
+const drivers = document.indexOf('## Block');
 const rows = document.split('\n').flatMap((line): Row[] => {
   const cells = line.split('|').map((cell) => cell.trim());
   const [, first = '', , , last = ''] = cells;
