@@ -13,6 +13,7 @@ const checks = [
   ['lint and format', bin('biome'), ['check', '--error-on-warnings']],
   ['structure', node, [...ts, 'tools/tidy/main.ts']],
   ['dead code', bin('knip'), []],
+  ['documentation of the ring', bin('typedoc'), ['--options', 'packages/ring/typedoc.json', '--emit', 'none']],
   ['packages', node, ['tools/check-packages.mjs']],
 ];
 

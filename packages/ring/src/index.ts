@@ -30,6 +30,7 @@ export type {
 } from './channel-options.ts';
 export { ChannelReceiver } from './channel-receiver.ts';
 export { ChannelSender } from './channel-sender.ts';
+export type { CopyHelper, SharedWasmMemory } from './copy-wasm.ts';
 export { type ErrorData, InvariantError, ProtocolError, RingError, SplitringError } from './error.ts';
 export { FixedConsumer } from './fixed-consumer.ts';
 export { FixedProducer } from './fixed-producer.ts';
@@ -60,9 +61,11 @@ export {
   type ArrayType,
   array,
   bytes,
+  type FieldReader,
   type Fields,
   type FieldType,
   type FieldValue,
+  type FieldWriter,
   i16,
   i32,
   type Struct,

@@ -114,11 +114,11 @@ export interface RingSnapshot {
   readonly slots: number;
   /** Shared words as they were at one look each. */
   readonly reqProd: number;
-  /** See {@link REQ_EVENT}. */
+  /** `req_event`: the back end wants an event when `req_prod` reaches it. */
   readonly reqEvent: number;
-  /** See {@link RSP_PROD}. */
+  /** `rsp_prod`: responses published by the back end. */
   readonly rspProd: number;
-  /** See {@link RSP_EVENT}. */
+  /** `rsp_event`: the front end wants an event when `rsp_prod` reaches it. */
   readonly rspEvent: number;
   /** This end's producer: `reqProdPvt` of a front end, `rspProdPvt` of a back end. */
   readonly prodPvt: number;

@@ -27,8 +27,10 @@ export type Fields = Readonly<Record<string, FieldType<any>>>;
 /** One value per field: what `read` fills and `write` takes. */
 export type StructValues<F extends Fields> = { -readonly [K in keyof F]: FieldValue<F[K]> };
 
-type Reader<T> = (view: DataView, base: number) => T;
-type Writer<T> = (view: DataView, base: number, value: T) => void;
+/** Reads one field of a struct that starts at byte `base`. */
+export type FieldReader<T> = (view: DataView, base: number) => T;
+/** Writes one field of a struct that starts at byte `base`. */
+export type FieldWriter<T> = (view: DataView, base: number, value: T) => void;
 type HalfKeys<F extends Fields> = { [K in keyof F]: F[K] extends { readonly hasHalves: true } ? K : never }[keyof F];
 
 /** A declared struct: a field type itself, so that structs nest. */
@@ -36,13 +38,13 @@ export interface Struct<F extends Fields> extends FieldType<StructValues<F>> {
   /** Byte offset of every field. */
   readonly offsets: { readonly [K in keyof F]: number };
   /** One reader per field: `layout.get.id(view, base)`. Reads shared memory exactly once. */
-  readonly get: { readonly [K in keyof F]: Reader<FieldValue<F[K]>> };
+  readonly get: { readonly [K in keyof F]: FieldReader<FieldValue<F[K]>> };
   /** One writer per field: `layout.set.id(view, base, value)`. */
-  readonly set: { readonly [K in keyof F]: Writer<FieldValue<F[K]>> };
+  readonly set: { readonly [K in keyof F]: FieldWriter<FieldValue<F[K]>> };
   /** Readers of the low 32 bits of u64 fields: opaque ids need no Number. */
-  readonly low: { readonly [K in HalfKeys<F>]: Reader<number> };
+  readonly low: { readonly [K in HalfKeys<F>]: FieldReader<number> };
   /** Readers of the high 32 bits of u64 fields. */
-  readonly high: { readonly [K in HalfKeys<F>]: Reader<number> };
+  readonly high: { readonly [K in HalfKeys<F>]: FieldReader<number> };
   /**
    * Fill `into` with every field at `base`, allocating nothing for numbers. Returns `into`. Convenient, but each field is
    * stored by name (20 ns): loops over requests use `get`, which costs what hand-written code does.
@@ -178,10 +180,10 @@ export function array<T>(element: FieldType<T>, length: number): ArrayType<T> {
 export function struct<F extends Fields>(fields: F): Struct<F> {
   const names = Object.keys(fields) as (keyof F & string)[]; // keys of F by definition
   const offsets: Record<string, number> = {};
-  const get: Record<string, Reader<unknown>> = {};
-  const set: Record<string, Writer<unknown>> = {};
-  const low: Record<string, Reader<number>> = {};
-  const high: Record<string, Reader<number>> = {};
+  const get: Record<string, FieldReader<unknown>> = {};
+  const set: Record<string, FieldWriter<unknown>> = {};
+  const low: Record<string, FieldReader<number>> = {};
+  const high: Record<string, FieldReader<number>> = {};
   let end = 0;
   let align = 1;
   for (const name of names) {
@@ -218,24 +220,26 @@ export function struct<F extends Fields>(fields: F): Struct<F> {
     reader: (offset: number) => (view: DataView, base: number) => moves.read(view, base + offset, create()),
     writer: (offset: number) => (view: DataView, base: number, values: Record<string, unknown>) =>
       moves.write(view, base + offset, values),
-  } as unknown as Struct<F>;
+  } as unknown as Struct<F>; // built by name at run time: no type follows that; the layout tests check every member
 }
 
 /** Whole-struct read and write as two chains of closures, each of which knows one name. */
 function fieldMoves(
   names: readonly string[],
-  get: Record<string, Reader<unknown>>,
-  set: Record<string, Writer<unknown>>,
+  get: Record<string, FieldReader<unknown>>,
+  set: Record<string, FieldWriter<unknown>>,
 ) {
-  const readers = names.map((name) => get[name] as Reader<unknown>); // filled for every name
-  const writers = names.map((name) => set[name] as Writer<unknown>);
+  const readers = names.map((name) => get[name] as FieldReader<unknown>); // filled for every name
+  const writers = names.map((name) => set[name] as FieldWriter<unknown>);
   return {
     read(view: DataView, base: number, into: Record<string, unknown>) {
-      for (let i = 0; i < names.length; i += 1) into[names[i] as string] = (readers[i] as Reader<unknown>)(view, base);
+      for (let i = 0; i < names.length; i += 1)
+        into[names[i] as string] = (readers[i] as FieldReader<unknown>)(view, base);
       return into;
     },
     write(view: DataView, base: number, values: Record<string, unknown>) {
-      for (let i = 0; i < names.length; i += 1) (writers[i] as Writer<unknown>)(view, base, values[names[i] as string]);
+      for (let i = 0; i < names.length; i += 1)
+        (writers[i] as FieldWriter<unknown>)(view, base, values[names[i] as string]);
     },
   };
 }

@@ -11,6 +11,7 @@ export {
 export type { AlignedBytes } from './channel-copy.ts';
 export type { ChannelEnd, ChannelView } from './channel-end.ts';
 export type { Ending, EndOptions, PublishPolicy, SenderOptions, TimeoutOption } from './channel-options.ts';
+export type { SharedWasmMemory } from './copy-wasm.ts';
 export { type ErrorData, ProtocolError, RingError, SplitringError } from './error.ts';
 export { FrontRing, type FrontRingOptions, type RingOptions } from './front-ring.ts';
 export { createChannel, openChannel } from './open-sync-channel.ts';

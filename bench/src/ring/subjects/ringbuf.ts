@@ -14,12 +14,12 @@ type ElementType = ConstructorParameters<typeof RingBuffer>[1];
 
 /** Attach to a ring of 32-bit words. */
 export function attachRingbuf(shared: SharedArrayBuffer): RingBuffer {
-  return new RingBuffer(shared, Int32Array as unknown as ElementType);
+  return new RingBuffer(shared, Int32Array as unknown as ElementType); // the constructor, see above
 }
 
 /** Storage for a ring of `words` 32-bit words. */
 export function ringbufStorage(words: number): SharedArrayBuffer {
-  return RingBuffer.getStorageForCapacity(words, Int32Array as unknown as StorageType);
+  return RingBuffer.getStorageForCapacity(words, Int32Array as unknown as StorageType); // the constructor, see above
 }
 
 export const pair: PairDefinition<OnewayParams, SharedArrayBuffer> = {
