@@ -80,7 +80,7 @@ export class ForeignGrants {
       const status = this.takeAccess(ref, isWrite, false);
       if (status !== GNTST.okay) return status;
       const frame = this.table[ref * GRANT_WORDS + 1] ?? -1; // published with the flags that the compare-exchange saw
-      if (!this.isSharedFrame(frame, 1)) {
+      if (!this.isSharedFrame(frame)) {
         this.clearStatus(ref, GTF_reading | GTF_writing);
         return GNTST.bad_page;
       }
@@ -99,37 +99,41 @@ export class ForeignGrants {
    * @param expected the first frame, if it must be a certain one, else −1
    */
   pinRun(ref: number, count: number, flags: number, expected: number): GntStatus {
+    if (ref < 0 || count > this.entries - ref) return GNTST.bad_gntref;
+    const { table, pins, frames, plain } = this;
+    const more = pinsOf(flags);
+    const taken = plain | statusBits(more);
+    let states: Int32Array | undefined;
+    let index = 0;
+    let next = expected;
+    let fresh = 0;
     let done = 0;
     let status: GntStatus = GNTST.okay;
-    const isWrite = (flags & GNTMAP_readonly) === 0;
-    const more = pinsOf(flags);
-    if (ref < 0 || count > this.entries - ref) return GNTST.bad_gntref;
-    const taken = this.plain | (isWrite ? GTF_reading | GTF_writing : GTF_reading);
-    let next = expected;
-    for (; done < count; done++) {
+    // One pass: the checks of one entry cost little while the atomic on the next is under way.
+    while (done < count) {
       const at = ref + done;
-      if (this.pins[at] !== 0) {
+      // Mostly the entry is a plain grant that nobody holds: then the compare-exchange alone says so.
+      if (pins[at] === 0 && Atomics.compareExchange(table, at * GRANT_WORDS, plain, taken) === plain) {
+        frames[at] = table[at * GRANT_WORDS + 1] ?? -1;
+        pins[at] = more;
+        fresh += 1;
+      } else {
         status = this.pin(at, flags);
         if (status !== GNTST.okay) break;
-      } else {
-        // Mostly the entry is a plain grant that nobody holds: then the compare-exchange alone says so.
-        if (Atomics.compareExchange(this.table, at * GRANT_WORDS, this.plain, taken) !== this.plain) {
-          status = this.takeAccess(at, isWrite, false);
-          if (status !== GNTST.okay) break;
-        }
-        this.frames[at] = this.table[at * GRANT_WORDS + 1] ?? -1;
-        this.pins[at] = more;
-        this.held += 1;
       }
-      const frame = this.frames[at] ?? -1;
-      if (next >= 0 && frame !== next) {
+      done += 1;
+      const frame = frames[at] ?? -1;
+      if (states === undefined) {
+        states = this.statesOf(frame, count);
+        index = frame & INDEX_MASK;
+      } else index += 1;
+      if ((next >= 0 && frame !== next) || states === undefined || !isInUse(states[index])) {
         status = GNTST.bad_page;
-        done += 1;
         break;
       }
       next = frame + 1;
     }
-    if (status === GNTST.okay && !this.isSharedFrame(this.frames[ref] ?? -1, count)) status = GNTST.bad_page;
+    this.held += fresh;
     if (status !== GNTST.okay) for (let i = 0; i < done; i++) this.unpin(ref + i, flags);
     return status;
   }
@@ -146,19 +150,21 @@ export class ForeignGrants {
 
   /** Undo `pinRun`, or the like of it: `count` references from `ref` on. */
   unpinRun(ref: number, count: number, flags: number): void {
+    const { table, pins, plain } = this;
     const only = pinsOf(flags);
     const bits = statusBits(only);
-    const taken = this.plain | bits;
+    const taken = plain | bits;
+    let gone = 0;
     for (let at = ref; at < ref + count; at++) {
-      if (this.pins[at] !== only) {
+      if (pins[at] !== only) {
         this.unpin(at, flags);
         continue;
       }
-      this.pins[at] = 0;
-      this.held -= 1;
-      if (Atomics.compareExchange(this.table, at * GRANT_WORDS, taken, this.plain) !== taken)
-        this.clearStatus(at, bits);
+      pins[at] = 0;
+      gone += 1;
+      if (Atomics.compareExchange(table, at * GRANT_WORDS, taken, plain) !== taken) this.clearStatus(at, bits);
     }
+    this.held -= gone;
   }
 
   /** After the last entry of the map-track table that names this granter is free: see whether the granter has waited for it. */
@@ -183,25 +189,31 @@ export class ForeignGrants {
     return GNTST.general_error;
   }
 
+  /** Whether a frame is the granter's, in use, and in memory that we may hold. Comes after the compare-exchange. */
+  private isSharedFrame(frame: number): boolean {
+    return isInUse(this.statesOf(frame, 1)?.[frame & INDEX_MASK]);
+  }
+
   /**
-   * Whether frames are the granter's, in use, and in memory that we may hold. Comes after the compare-exchange, so that
-   * a builder that takes the extent back sees either our map-track entry or our refusal.
+   * State words of the extent that holds `count` frames from `frame` on, if it is the granter's and we may hold it. Comes
+   * after the (first) compare-exchange, so that a builder that takes the extent back sees either our map-track entry or
+   * our refusal.
    */
-  private isSharedFrame(frame: number, count: number): boolean {
+  private statesOf(frame: number, count: number): Int32Array | undefined {
     const extent: Extent | undefined = frame >= 0 ? this.memory.extentOf(frame) : undefined;
-    if (extent === undefined) return false;
+    if (extent === undefined) return undefined;
     const { owner, peer, frames } = extent.grant;
-    const index = frame & INDEX_MASK;
-    if (owner !== this.granter || (peer !== this.self && owner !== this.self) || count > frames - index) return false;
-    for (let i = index; i < index + count; i++) {
-      if (((extent.states[i] ?? 0) & (FRAME_ALLOCATED | FRAME_FREEING)) !== FRAME_ALLOCATED) return false;
-    }
-    return true;
+    if (owner !== this.granter || (peer !== this.self && owner !== this.self)) return undefined;
+    return count > frames - (frame & INDEX_MASK) ? undefined : extent.states;
   }
 
   private clearStatus(ref: number, bits: number): void {
     Atomics.and(this.table, ref * GRANT_WORDS, ~bits);
   }
+}
+
+function isInUse(state: number | undefined): boolean {
+  return ((state ?? 0) & (FRAME_ALLOCATED | FRAME_FREEING)) === FRAME_ALLOCATED;
 }
 
 /** Everything that one domain holds of others. */

@@ -46,6 +46,8 @@ export class Extent {
   /** One state word per frame. */
   readonly states: Int32Array;
   readonly #pages: (Uint8Array | undefined)[] = [];
+  /** By first frame: the view asked for last. */
+  readonly #runs: (Uint8Array | undefined)[] = [];
 
   /** Open an extent. */
   constructor(grant: ExtentGrant) {
@@ -63,13 +65,21 @@ export class Extent {
   page(index: number): Uint8Array {
     const known = this.#pages[index];
     if (known !== undefined) return known;
-    const page = this.run(index, 1);
+    const page = this.#view(index, 1);
     this.#pages[index] = page;
     return page;
   }
 
-  /** A fresh view of `frames` frames from `index` on. */
+  /** One view of `frames` frames from `index` on; the same object as long as the runs from there have one length. */
   run(index: number, frames: number): Uint8Array {
+    const known = this.#runs[index];
+    if (known !== undefined && known.length === frames * PAGE_SIZE) return known;
+    const run = this.#view(index, frames);
+    this.#runs[index] = run;
+    return run;
+  }
+
+  #view(index: number, frames: number): Uint8Array {
     return new Uint8Array(this.grant.buffer, this.grant.byteOffset + (index << PAGE_SHIFT), frames * PAGE_SIZE);
   }
 }
