@@ -38,6 +38,21 @@ test.serial('in the steady state no message goes over a port, however many opera
   });
 });
 
+test.serial('a guest with a limit on its disk makes no more requests a second than it may', async (t) => {
+  await withHost(async (host) => {
+    const disks = guestDisk.map((disk) => ({ ...disk, iops: 100 }));
+    const guest = await host.createDomain({ name: 'limited', program: steady, disks, counters: ['operations'] });
+    while (guest.counters.read('operations') === 0) await sleep(5);
+    const before = guest.counters.read('operations');
+    const started = process.hrtime.bigint();
+    await sleep(1000);
+    const operations = guest.counters.read('operations') - before;
+    const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+    t.true(operations > 0 && operations <= 100 * seconds + 20, `${operations} in ${seconds} s`);
+    t.like(await guest.shutdown(), { ok: true });
+  });
+});
+
 const ends: readonly {
   readonly how: string;
   readonly kind: string;

@@ -91,9 +91,24 @@ const guestDisk = z.strictObject({
   /** Who talks to the device. */
   model: z.literal('split').default('split'),
   readonly: z.boolean().default(false),
+  /** Requests a second that the guest may make of it. */
+  iops: z.int().min(1).optional(),
+  /** Bytes a second that the guest may read and write. */
+  rate: size.optional(),
+  /** Its share beside other guests of the same disk: twice the weight, twice the share. */
+  weight: z.int().min(1).max(1000).default(1),
 });
 
-const guestNic = z.strictObject({ bridge: name, mac: mac.optional() });
+const guestNic = z.strictObject({
+  bridge: name,
+  mac: mac.optional(),
+  /** The VLAN that the card is in, untagged for the guest; without it, the bridge's untagged network. */
+  vlan: z.int().min(1).max(4094).optional(),
+  /** Bytes a second that the guest may send. */
+  rate: size.optional(),
+  /** Bytes a second of broadcasts and multicasts that it may send; more are dropped and counted. */
+  groupRate: size.optional(),
+});
 
 const domain = z.strictObject({
   name,
@@ -125,6 +140,10 @@ const host = z.strictObject({
 export type CheckedUplink = z.output<typeof uplink>;
 /** A checked card. */
 export type CheckedCard = z.output<typeof card>;
+/** A checked disk of a guest. */
+export type CheckedDisk = z.output<typeof guestDisk>;
+/** A checked card of a guest. */
+export type CheckedNic = z.output<typeof guestNic>;
 /** What `createHost` takes. */
 export type HostConfig = z.input<typeof host>;
 /** What `createDomain` takes. */

@@ -24,13 +24,13 @@ import {
   type DomainConfig,
   type HostConfig,
 } from './config.ts';
+import { diskKeys, nicKeys } from './device-keys.ts';
 import { type DomainOutcome, outcomeOf, RunningGuest } from './domain.ts';
 import { type DiskStorage, prepareStorage } from './images.ts';
 import { planUplinks } from './plan-uplinks.ts';
 import { type HostPlatform, realPlatform } from './platform.ts';
 import { type DeviceRequest, Toolstack } from './toolstack.ts';
 
-const SECTOR_BYTES = 512;
 const MIB = 2 ** 20;
 
 /** A disk that guests can be given. */
@@ -294,12 +294,7 @@ export class Host implements AsyncDisposable {
         id: String(vbdNumber(disk.name)),
         back: driver,
         frontKeys: { 'virtual-device': String(vbdNumber(disk.name)), 'device-type': 'disk' },
-        backKeys: {
-          params: disk.from,
-          ...(slice === undefined ? {} : { slice: `${slice.offset / SECTOR_BYTES},${slice.size / SECTOR_BYTES}` }),
-          mode: disk.readonly || isReadonly ? 'r' : 'w',
-          dev: disk.name,
-        },
+        backKeys: diskKeys({ ...disk, readonly: disk.readonly || isReadonly }),
       };
     });
     const taken = new Map<string, string>();
@@ -322,7 +317,7 @@ export class Host implements AsyncDisposable {
         id: String(index),
         back,
         frontKeys: { mac, handle: String(index), mtu: '1500' },
-        backKeys: { mac, handle: String(index), bridge: nic.bridge },
+        backKeys: { ...nicKeys(nic), mac, handle: String(index) },
       };
     });
     return [...disks, ...nics];
