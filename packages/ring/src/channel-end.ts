@@ -39,17 +39,24 @@ export interface ChannelView {
 /** An end waits in slices of at most this, and beats between them: only a thread stuck elsewhere is ever suspected. */
 export const BEAT_MS = 500;
 
-/** Senders of this thread that hold messages back for a batch. */
-export const bursting = new Set<{ flush(): void }>();
+/**
+ * Senders of this thread that may hold messages back for a batch, until the end of this turn of the event loop: a thread
+ * that never gets there plans it once, not once per burst.
+ */
+export const bursting = new Set<{ readonly isBursting: boolean; flush(): void }>();
 
 /**
  * Publish what senders of this thread hold back: called by every wait and by every look that finds nothing, since this
  * thread may be about to wait for the answer. @returns whether there was anything.
  */
 export function flushBursts(): boolean {
-  if (bursting.size === 0) return false;
-  for (const sender of bursting) sender.flush();
-  return true;
+  let hadAny = false;
+  for (const sender of bursting) {
+    if (!sender.isBursting) continue;
+    sender.flush();
+    hadAny = true;
+  }
+  return hadAny;
 }
 
 /** Ring a bell for whoever sleeps on it, whatever it sleeps with. */

@@ -76,8 +76,8 @@ export class ChannelSender extends SyncSender {
     return this.queue.push(bytes, options);
   }
 
-  override sendSync(bytes: Uint8Array, options: TimeoutOption & { readonly tag?: number | undefined } = {}): void {
-    if (this.trySend(bytes, options.tag)) return;
+  override sendSync(bytes: Uint8Array, options?: TimeoutOption & { readonly tag?: number | undefined }): void {
+    if (this.trySend(bytes, options?.tag)) return;
     if (this.isInLine) {
       throw new RingError('CHANNEL_SEND_PENDING', 'Cannot block: earlier sends of this thread still wait, await them');
     }

@@ -144,15 +144,16 @@ export class SyncReceiver extends ChannelEnd {
    * @throws {RingError} `CHANNEL_FAILED`, `CHANNEL_PEER_DIED`, `CHANNEL_TIMED_OUT`, `WAIT_WOULD_HANG`,
    * `WAIT_NEEDS_TIMEOUT`, `WAIT_ASYNC_ONLY`, `WAIT_CANNOT_BLOCK`.
    */
-  receiveSync(options: TimeoutOption = {}): Uint8Array | undefined {
+  receiveSync(options?: TimeoutOption): Uint8Array | undefined {
     return this.readySync(options) ? this.tryReceive() : undefined;
   }
 
   /** Block until `peek` finds a message; false when the channel was closed in order. Throws as `receiveSync`. */
-  readySync(options: TimeoutOption = {}): boolean {
+  readySync(options?: TimeoutOption): boolean {
     while (!this.peek()) {
       if (this.isOver()) return false;
-      if (!this.block(options.timeoutMs ?? Number.POSITIVE_INFINITY)) throw this.timedOut('receive', options.timeoutMs);
+      if (!this.block(options?.timeoutMs ?? Number.POSITIVE_INFINITY))
+        throw this.timedOut('receive', options?.timeoutMs);
     }
     return true;
   }

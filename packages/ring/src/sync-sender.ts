@@ -65,7 +65,8 @@ export class SyncSender extends ChannelEnd {
   protected isHeld: boolean;
   /** Sends made earlier still wait: others get behind them. */
   protected isInLine: boolean;
-  private isBursting: boolean;
+  /** Whether messages may be held back for a batch. @internal */
+  isBursting: boolean;
   private broken: ProtocolError | undefined;
   private readonly endBurst: () => void;
 
@@ -95,7 +96,10 @@ export class SyncSender extends ChannelEnd {
     this.isInLine = false;
     this.isBursting = false;
     this.broken = undefined;
-    this.endBurst = () => this.flush();
+    this.endBurst = () => {
+      bursting.delete(this);
+      this.flush();
+    };
     if (distance(this.tail, this.headSeen) > capacityBytes || ((this.tail | this.headSeen) & 7) !== 0) {
       this.breakLane(this.headSeen);
     }
@@ -161,7 +165,6 @@ export class SyncSender extends ChannelEnd {
     if (this.isBursting) {
       this.isBursting = false;
       this.window = 1;
-      bursting.delete(this);
     }
     this.publish();
   }
@@ -172,10 +175,10 @@ export class SyncSender extends ChannelEnd {
    * @throws as `trySend`; RingError `CHANNEL_TIMED_OUT`, `WAIT_WOULD_HANG`, `WAIT_NEEDS_TIMEOUT`, `WAIT_ASYNC_ONLY`,
    * `WAIT_CANNOT_BLOCK`.
    */
-  sendSync(bytes: Uint8Array, options: TimeoutOption & { readonly tag?: number | undefined } = {}): void {
-    while (!this.trySend(bytes, options.tag)) {
+  sendSync(bytes: Uint8Array, options?: TimeoutOption & { readonly tag?: number | undefined }): void {
+    while (!this.trySend(bytes, options?.tag)) {
       this.wanted = recordBytes(bytes.length);
-      if (!this.block(options.timeoutMs ?? Number.POSITIVE_INFINITY)) throw this.timedOut('send', options.timeoutMs);
+      if (!this.block(options?.timeoutMs ?? Number.POSITIVE_INFINITY)) throw this.timedOut('send', options?.timeoutMs);
     }
   }
 
@@ -263,6 +266,7 @@ export class SyncSender extends ChannelEnd {
 
   private startBurst(): void {
     this.isBursting = true;
+    if (bursting.has(this)) return;
     bursting.add(this);
     void EMPTY_READY.then(this.endBurst);
   }

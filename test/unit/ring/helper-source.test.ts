@@ -29,7 +29,7 @@ test('the copy helper of the ring is what copy-wasm.wat assembles to', async (t)
 
 test('the copy between two memories is what the comment above its bytes assembles to', async (t) => {
   const typescript = read('hypervisor/src/memory/native-copy.ts');
-  const [, comment] = /\n \* \(module\n([^]*?)\n \*\/\nconst CROSS_CODE/.exec(typescript) ?? [];
+  const [, comment] = /\n \* \(module\n((?: \* .*\n)+) \*\/\nconst CROSS_CODE/.exec(typescript) ?? [];
   const text = `(module\n${(comment ?? '').replaceAll(/^ \* /gm, '')}`;
   t.is(bytesOf(typescript, 'CROSS_CODE'), await assemble(text));
 });
