@@ -211,8 +211,8 @@ function plantedDeoptimization(): Pass {
   return (messages) => {
     clean(messages);
     passed += messages;
-    // What all of the warm-up taught the compiler is wrong from the measured rounds on.
-    const value = passed > 3_400_000 ? { other: 1, length: 1 } : { length: 1 };
+    // What the warm-up and the first round taught the compiler is wrong from the second on.
+    const value = passed > 4_500_000 ? { other: 1, length: 1 } : { length: 1 };
     let length = 0;
     for (let i = 0; i < messages; i += 1) length += lengthOf(value);
     if (length !== messages) throw new Error('impossible');
