@@ -88,6 +88,7 @@ function crowdCase(name: string, title: string, guests: number, traffic: 'pairs'
     x: name,
     trialMs: 100,
     isCrowded: true,
+    isFullOnly: true, // to start many domains takes longer than to measure them
     subjects: [
       subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
       subject('one-pair', 'split', BASE, [], true),
@@ -107,6 +108,7 @@ function floodCase(name: string, title: string, beside: NetParams, than: NetPara
     x: name,
     trialMs: 100,
     isCrowded: true,
+    isFullOnly: true,
     subjects: [subject('split', 'split', beside, [baseline]), subject(baseline, 'split', than, [], true)],
   };
 }
@@ -122,6 +124,7 @@ function latencyCase(name: string, title: string, driverSpins: number): CaseSpec
     x: name,
     trialMs: 60,
     isCrowded: true,
+    isFullOnly: driverSpins === 0,
     subjects: [
       subject('split', 'split', params, ['postMessage-2-hops']),
       subject('postMessage-2-hops', 'post-message-hops', params, [], true),
