@@ -37,12 +37,12 @@ export function guestMac(index: number): Uint8Array {
   return Uint8Array.of(0, 0x16, 0x3e, 0, index >> 8, index & 0xff);
 }
 
-/** A frame to guest `to`, filled; its sequence number goes to byte 14. */
+/** A frame to guest `to`, filled; its sequence number goes to byte 14. Large ones say IPv4: only that can be segmented. */
 export function makeFrame(from: number, to: number, bytes: number): Uint8Array {
   const frame = new Uint8Array(bytes);
   for (let i = 0; i < bytes; i++) frame[i] = i * 31 + (i >> 8);
   frame.set(guestMac(to), 0);
   frame.set(guestMac(from), 6);
-  frame.set([0x88, 0xb5], 12);
+  frame.set(bytes > PAGE_BYTES ? [0x08, 0x00] : [0x88, 0xb5], 12);
   return frame;
 }

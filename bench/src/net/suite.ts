@@ -88,7 +88,7 @@ function crowdCase(name: string, title: string, guests: number, traffic: 'pairs'
     x: name,
     trialMs: 100,
     isCrowded: true,
-    isFullOnly: true, // to start many domains takes longer than to measure them
+    isFullOnly: true,
     subjects: [
       subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
       subject('one-pair', 'split', BASE, [], true),
