@@ -1,0 +1,62 @@
+// A socket uplink that its peer closes leaves the reason in the store of the driver domain; one that we close leaves none.
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import test from 'ava';
+import { openNetworks } from '../../../packages/splitring/src/domain/open-networks.ts';
+import { NetLab } from '../../support/net-lab.ts';
+
+const ERROR = 'error/uplink/lan0/error';
+
+/** A lab whose driver domain has a store that remembers what is written. */
+function labWithStore() {
+  const lab = new NetLab();
+  const written = new Map<string, string>();
+  Object.assign(lab.driver, { store: { write: (path: string, value: string) => void written.set(path, value) } });
+  return { lab, written };
+}
+
+/** Turn the event loop until `isDone`; bounded. */
+async function turn(lab: NetLab, isDone: () => boolean): Promise<void> {
+  for (let turns = 0; turns < 100 && !isDone(); turns += 1) {
+    lab.machine.settle();
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+async function openUplink(lab: NetLab, name: string) {
+  const path = join(tmpdir(), `splitring-${process.pid}-${name}.sock`);
+  const server: Server = createServer();
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  await once(server.listen(path), 'listening');
+  const uplinks = [{ bridge: 'lan0', connect: path }];
+  const role = { kind: 'driver', disks: [], bridges: ['lan0'], cables: [], uplinks, captures: {} } as const;
+  const networks = await openNetworks(role, lab.driver, new Map([['lan0', lab.bridge]]));
+  const [peer] = await accepted;
+  return { path, server, networks, peer };
+}
+
+test('openNetworks writes error/uplink/<bridge>/error when the peer of a connected uplink is gone', async (t) => {
+  const { lab, written } = labWithStore();
+  const { path, server, networks, peer } = await openUplink(lab, 'lost');
+  t.is(written.size, 0);
+  peer.destroy();
+  await turn(lab, () => written.size > 0);
+  t.is(written.get(ERROR), `The uplink of bridge lan0 is gone: ${path} closed the connection`);
+  t.is(lab.bridge.links.length, 0, 'the bridge goes on without it');
+  await networks.close();
+  server.close();
+});
+
+test('openNetworks reports no error for an uplink that the driver domain itself closes', async (t) => {
+  const { lab, written } = labWithStore();
+  const { server, networks, peer } = await openUplink(lab, 'closed');
+  const closed = once(peer.resume(), 'close');
+  await networks.close();
+  await closed;
+  await turn(lab, () => written.size > 0);
+  t.is(written.size, 0);
+  server.close();
+});
