@@ -77,8 +77,8 @@ function streamCase(name: string, title: string, bytes: number): CaseSpec {
   };
 }
 
-/** Many guests: pairs, and everybody sending to the next, beside one pair of the same round. */
-function crowdCase(name: string, title: string, guests: number, traffic: 'pairs' | 'ring'): CaseSpec {
+/** Many guests at once: the measured ones beside what they are compared with, under its own name. */
+function crowdCase(name: string, title: string, params: NetParams, baseline: string, than: NetParams): CaseSpec {
   return {
     name,
     title,
@@ -89,28 +89,18 @@ function crowdCase(name: string, title: string, guests: number, traffic: 'pairs'
     trialMs: 100,
     isCrowded: true,
     isFullOnly: true,
-    subjects: [
-      subject('split', 'split', { ...BASE, guests, traffic }, ['one-pair']),
-      subject('one-pair', 'split', BASE, [], true),
-    ],
+    subjects: [subject('split', 'split', params, [baseline]), subject(baseline, 'split', than, [], true)],
   };
+}
+
+/** Many guests: pairs, or everybody sending to the next, beside one pair of the same round. */
+function manyCase(name: string, title: string, guests: number, traffic: 'pairs' | 'ring'): CaseSpec {
+  return crowdCase(name, title, { ...BASE, guests, traffic }, 'one-pair', BASE);
 }
 
 /** The same pair beside another one that sends as fast as it can, and as the baseline beside whom `than` says. */
 function floodCase(name: string, title: string, beside: NetParams, than: NetParams): CaseSpec {
-  const baseline = than.beside === 'nobody' ? 'alone' : 'equal-neighbour';
-  return {
-    name,
-    title,
-    unit: 'frames/s',
-    metrics: METRICS,
-    group: 'crowd',
-    x: name,
-    trialMs: 100,
-    isCrowded: true,
-    isFullOnly: true,
-    subjects: [subject('split', 'split', beside, [baseline]), subject(baseline, 'split', than, [], true)],
-  };
+  return crowdCase(name, title, beside, than.beside === 'nobody' ? 'alone' : 'equal-neighbour', than);
 }
 
 function latencyCase(name: string, title: string, driverSpins: number): CaseSpec {
@@ -137,8 +127,8 @@ function cases(): CaseSpec[] {
     streamCase('stream-1514', 'One pair, frames of 1514 B', 1514),
     streamCase('stream-64', 'One pair, frames of 64 B', 64),
     streamCase('stream-65226', 'One pair, large TCP frames of 64 KiB', 65_226),
-    crowdCase('pairs-4', 'Four pairs at once', 8, 'pairs'),
-    crowdCase('guests-16', '16 guests, each sends to the next', 16, 'ring'),
+    manyCase('pairs-4', 'Four pairs at once', 8, 'pairs'),
+    manyCase('guests-16', '16 guests, each sends to the next', 16, 'ring'),
     floodCase(
       'flood-neighbour',
       'One pair beside one that floods with frames of 64 KiB',
