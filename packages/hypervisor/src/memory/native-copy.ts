@@ -109,7 +109,7 @@ export class NativeCopy {
     if (from === to) return SharedMemory.open({ memory: from }).helper?.copy;
     const module = crossCopy();
     if (module === undefined) return undefined;
-    const wasm = (globalThis as unknown as { readonly WebAssembly: WasmDoor }).WebAssembly; // there is a module of it
+    const wasm = (globalThis as unknown as { readonly WebAssembly: WasmDoor }).WebAssembly; // untyped without DOM; crossCopy has used it
     return new wasm.Instance(module, { m: { f: from, t: to } }).exports.copy;
   }
 }
