@@ -60,24 +60,55 @@ test('peers of a stream socket and guests are on one network', async (t) => {
   await listener.close();
 });
 
-test('connectStream attaches to a peer that listens, and lets go when it closes', async (t) => {
+test('connectStream attaches to a peer that listens, and calls back one that has hung up', async (t) => {
   const server = new NetLab();
   const client = new NetLab();
   const path = join(tmpdir(), `splitring-${process.pid}-passt.sock`);
   const listener = await listenForStreams(server.bridge, server.driver, { path });
-  const stream = await connectStream(client.bridge, client.driver, { path });
+  const carriers: boolean[] = [];
+  const onCarrier = (isOn: boolean) => void carriers.push(isOn);
+  const stream = await connectStream(client.bridge, client.driver, { path }, { onCarrier });
   const guest = server.guest();
   const other = client.guest();
   const got: Uint8Array[] = [];
   other.nic.onFrame = (frame) => got.push(frame.toBytes());
-  const frame = etherFrame(BROADCAST, guest.mac, pattern(100, 1));
+  const exchange = async (seed: number) => {
+    const frame = etherFrame(BROADCAST, guest.mac, pattern(100, seed));
+    guest.nic.send(frame);
+    await until(server, () => true);
+    await until(client, () => got.length > 0);
+    t.deepEqual(got.splice(0), [frame]);
+  };
   await until(server, () => listener.uplinks.size === 1);
-  guest.nic.send(frame);
-  await until(server, () => true);
-  await until(client, () => got.length > 0);
-  t.deepEqual(got, [frame]);
+  await exchange(1);
+
   await listener.close();
-  await stream.closed;
-  t.is(client.bridge.links.length, 1);
+  await until(client, () => carriers.length === 1);
+  t.deepEqual([carriers, stream.uplink.hasCarrier], [[false], false]);
+  t.is(client.bridge.links.length, 2, 'the port stays');
+  other.nic.send(etherFrame(BROADCAST, other.mac, pattern(100, 2)));
+  client.machine.settle();
+  t.like(stream.uplink.counters, { txOffered: 1, txNoCarrier: 1, txFrames: 0 });
+  client.machine.nowMs += 200;
+  client.machine.settle();
+  t.is(stream.redials, 1);
+  await new Promise((resolve) => setTimeout(resolve, 20)); // nobody listens: the attempt fails
+  t.false(stream.uplink.hasCarrier);
+
+  const again = await listenForStreams(server.bridge, server.driver, { path });
+  client.machine.nowMs += 400;
+  await until(client, () => carriers.length === 2);
+  t.deepEqual([carriers, stream.redials], [[false, true], 2]);
+  await until(server, () => again.uplinks.size === 1);
+  await exchange(3);
+  t.is(stream.uplink.counters.txFrames, 0);
+
+  stream.close();
+  stream.close();
+  await until(server, () => again.uplinks.size === 0);
+  client.machine.nowMs += 60_000;
+  client.machine.settle();
+  t.deepEqual([client.bridge.links.length, stream.redials, carriers.length], [1, 2, 2], 'closed for good');
+  await again.close();
   await t.throwsAsync(connectStream(client.bridge, client.driver, { path }), { code: 'ENOENT' });
 });

@@ -1,4 +1,5 @@
-// A socket uplink that its peer closes leaves the reason in the store of the driver domain; one that we close leaves none.
+// A socket uplink that its peer closes leaves the reason in the store of the driver domain until the peer is back; one that
+// we close leaves none.
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -8,13 +9,15 @@ import test from 'ava';
 import { openNetworks } from '../../../packages/splitring/src/domain/open-networks.ts';
 import { NetLab } from '../../support/net-lab.ts';
 
-const ERROR = 'error/uplink/lan0/error';
+const ERROR = 'error/uplink/3/error';
 
 /** A lab whose driver domain has a store that remembers what is written. */
 function labWithStore() {
   const lab = new NetLab();
   const written = new Map<string, string>();
-  Object.assign(lab.driver, { store: { write: (path: string, value: string) => void written.set(path, value) } });
+  const write = (path: string, value: string) => void written.set(path, value);
+  const remove = (path: string) => void written.delete(path);
+  Object.assign(lab.driver, { store: { write, remove } });
   return { lab, written };
 }
 
@@ -31,21 +34,25 @@ async function openUplink(lab: NetLab, name: string) {
   const server: Server = createServer();
   const accepted = once(server, 'connection') as Promise<[Socket]>;
   await once(server.listen(path), 'listening');
-  const uplinks = [{ bridge: 'lan0', connect: path }];
+  const uplinks = [{ bridge: 'lan0', index: 3, connect: path }];
   const role = { kind: 'driver', disks: [], bridges: ['lan0'], cables: [], uplinks, captures: {} } as const;
   const networks = await openNetworks(role, lab.driver, new Map([['lan0', lab.bridge]]));
   const [peer] = await accepted;
   return { path, server, networks, peer };
 }
 
-test('openNetworks writes error/uplink/<bridge>/error when the peer of a connected uplink is gone', async (t) => {
+test('openNetworks writes error/uplink/<index>/error while the peer of a connected uplink is gone', async (t) => {
   const { lab, written } = labWithStore();
   const { path, server, networks, peer } = await openUplink(lab, 'lost');
   t.is(written.size, 0);
   peer.destroy();
   await turn(lab, () => written.size > 0);
-  t.is(written.get(ERROR), `The uplink of bridge lan0 is gone: ${path} closed the connection`);
-  t.is(lab.bridge.links.length, 0, 'the bridge goes on without it');
+  t.is(written.get(ERROR), `Uplink 3 is down: ${path} closed the connection`);
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  lab.machine.nowMs += 1000;
+  await turn(lab, () => written.size === 0);
+  t.is(written.size, 0, 'the peer is called back, and the reason is gone');
+  for (const one of await accepted) one.destroy();
   await networks.close();
   server.close();
 });

@@ -190,6 +190,11 @@ export class BridgeLink {
     this.bridge.remove(this.index, this);
   }
 
+  /** Forget the addresses seen here: the port has lost its carrier. */
+  forgetAddresses(): void {
+    this.bridge.forget(this.index);
+  }
+
   /** Bridge only: note that this port's current source is alive, if it sent anything since the last sweep. */
   refresh(nowMs: number): void {
     if (this.framesAtSweep === this.counters.framesIn || this.generation < 0) return;
@@ -315,6 +320,11 @@ export class Bridge implements Stepped {
   remove(index: number, link: BridgeLink): void {
     if (this.#links[index] !== link) return;
     this.#links[index] = undefined;
+    this.forget(index);
+  }
+
+  /** Link only: forget the addresses of a port. */
+  forget(index: number): void {
     this.table.forgetPort(index);
     this.table.generation += 1; // remembered destinations must look again even if nothing was learned
   }

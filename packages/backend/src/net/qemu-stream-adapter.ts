@@ -2,6 +2,7 @@
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import type { Kernel, Stepped } from '@splitring/hypervisor';
 import type { Bridge } from './bridge.ts';
+import { Redial } from './redial.ts';
 import { frameForStream, StreamDecoder } from './stream-framing.ts';
 import { Uplink } from './uplink.ts';
 
@@ -35,10 +36,12 @@ export async function listenForStreams(
   let count = 0;
   const server = createServer((socket) => {
     count += 1;
-    const uplink = attach(`stream${count}`, bridge, kernel, socket);
+    const uplink = new Uplink(`stream${count}`, bridge, kernel, (frame) => sendOn(socket, frame));
+    serve(socket, uplink);
     sockets.add(socket);
     uplinks.add(uplink);
     socket.once('close', () => {
+      uplink.close();
       sockets.delete(socket);
       uplinks.delete(uplink);
     });
@@ -57,34 +60,102 @@ export async function listenForStreams(
   };
 }
 
-/** Attach the bridge to a peer that listens, such as passt. @returns the uplink; it closes when the peer goes */
+/** A tie to a peer that listens. */
+export interface StreamConnection {
+  /** The bridge's port; without a carrier while the peer is gone. */
+  readonly uplink: Uplink;
+  /** Attempts to reach the peer again so far. */
+  readonly redials: number;
+  /** Hang up, and leave the bridge. Idempotent. */
+  close(): void;
+}
+
+/** How a connection is watched. */
+export interface ConnectStreamOptions {
+  /** Told when the peer has hung up (false), and when it answers again (true). */
+  readonly onCarrier?: (isOn: boolean) => void;
+}
+
+/**
+ * Attach the bridge to a peer that listens, such as passt. A peer that hangs up later is called back, ever more rarely
+ * but at least every ten seconds; until it answers the uplink has no carrier and counts what it drops.
+ *
+ * @throws the socket's error if the peer cannot be reached now
+ * @example
+ * const passt = await connectStream(bridge, kernel, { path: '/run/passt.sock' });
+ */
 export async function connectStream(
   bridge: Bridge,
   kernel: Kernel,
   address: StreamAddress,
-): Promise<{ readonly uplink: Uplink; readonly closed: Promise<void>; close(): void }> {
-  const options: NetConnectOpts = { ...address };
-  const socket = await new Promise<Socket>((resolve, reject) => {
-    const opening = connect(options, () => {
-      opening.off('error', reject);
-      resolve(opening);
+  options: ConnectStreamOptions = {},
+): Promise<StreamConnection> {
+  const target: NetConnectOpts = { ...address };
+  let socket = await reach(target);
+  let isClosed = false;
+  const uplink = new Uplink('stream0', bridge, kernel, (frame) => sendOn(socket, frame));
+  const redial = new Redial(kernel.clock, {
+    dial: () => watch(connect(target)),
+    hangUp: () => socket.destroy(),
+  });
+  const setCarrier = (isOn: boolean) => {
+    if (uplink.hasCarrier === isOn) return;
+    uplink.setCarrier(isOn);
+    options.onCarrier?.(isOn);
+  };
+  const answered = () => {
+    redial.reached();
+    setCarrier(true);
+    kernel.requestPoll();
+  };
+  const watch = (next: Socket) => {
+    socket = next;
+    serve(next, uplink);
+    next.once('connect', answered);
+    next.once('close', () => {
+      if (isClosed || socket !== next) return;
+      redial.lost();
+      setCarrier(false);
+      kernel.requestPoll(); // the domain has a new deadline
     });
-    opening.once('error', reject);
-  });
-  const closed = new Promise<void>((resolve) => {
-    socket.once('close', () => resolve());
-  });
-  const uplink = attach('stream0', bridge, kernel, socket);
-  return { uplink, closed, close: () => void socket.destroy() };
+  };
+  watch(socket);
+  kernel.add(redial, 'control');
+  return {
+    uplink,
+    get redials() {
+      return redial.attempts;
+    },
+    close: () => {
+      isClosed = true;
+      redial.stop();
+      kernel.remove(redial);
+      uplink.close();
+      socket.destroy();
+    },
+  };
 }
 
-/** Tie a connected socket to the bridge for as long as it lives. */
-function attach(name: string, bridge: Bridge, kernel: Kernel, socket: Socket): Uplink {
-  const uplink = new Uplink(name, bridge, kernel, (frame) => {
-    if (socket.destroyed || socket.writableLength > MAX_WAITING_BYTES) return false;
-    socket.write(frameForStream(frame));
-    return true;
+/** Connect. @throws the socket's error */
+function reach(target: NetConnectOpts): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(target, () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+    socket.once('error', reject);
   });
+}
+
+/** Send a frame. @returns false if too much waits for a slow peer: it is dropped */
+function sendOn(socket: Socket, frame: Uint8Array): boolean {
+  if (socket.destroyed || socket.writableLength > MAX_WAITING_BYTES) return false;
+  socket.write(frameForStream(frame));
+  return true;
+}
+
+/** Hand on what comes in; a peer that breaks the framing is hung up on. */
+function serve(socket: Socket, uplink: Uplink): void {
   const decoder = new StreamDecoder();
   const onFrame = (frame: Uint8Array) => uplink.input(frame);
   socket.on('data', (chunk: Uint8Array) => {
@@ -94,8 +165,6 @@ function attach(name: string, bridge: Bridge, kernel: Kernel, socket: Socket): U
     socket.destroy();
   });
   socket.on('error', () => undefined); // `close` follows
-  socket.once('close', () => uplink.close());
-  return uplink;
 }
 
 function listening(server: Server, address: StreamAddress): Promise<void> {

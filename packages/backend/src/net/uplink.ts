@@ -14,7 +14,7 @@ export interface UplinkOptions extends LinkOptions {
   readonly isLocal?: boolean;
 }
 
-/** What happened at an uplink: `txOffered` + `txSegments` = `txFrames` + `txDropped` + `txUnsuitable`. */
+/** What happened at an uplink: `txOffered` + `txSegments` is the sum of the other `tx…`, but for `txFailed`. */
 export interface UplinkCounters {
   /** Frames that the bridge handed over. */
   txOffered: number;
@@ -22,10 +22,14 @@ export interface UplinkCounters {
   txSegments: number;
   /** Frames handed to the carrier. */
   txFrames: number;
+  /** … of which the operating system said later that it could not send them. */
+  txFailed: number;
   /** Frames that the carrier had no room for. */
   txDropped: number;
   /** Frames whose flags promised what their headers do not hold. */
   txUnsuitable: number;
+  /** Frames while there was nobody at the other end. */
+  txNoCarrier: number;
   /** Frames that came in. */
   rxFrames: number;
   /** What came in and was no frame. */
@@ -50,8 +54,10 @@ export class Uplink implements BridgePort, Stepped {
     txOffered: 0,
     txSegments: 0,
     txFrames: 0,
+    txFailed: 0,
     txDropped: 0,
     txUnsuitable: 0,
+    txNoCarrier: 0,
     rxFrames: 0,
     rxErrors: 0,
   };
@@ -62,6 +68,7 @@ export class Uplink implements BridgePort, Stepped {
   readonly #frame = new Frame();
   readonly #isLocal: boolean;
   #isOpen = true;
+  #hasCarrier = true;
 
   /** Attach to `bridge`; `kernel` is told that this thread's event loop is needed from now on. */
   constructor(name: string, bridge: Bridge, kernel: Kernel, carry: FrameCarrier, options: UplinkOptions = {}) {
@@ -73,11 +80,28 @@ export class Uplink implements BridgePort, Stepped {
     kernel.add(this);
   }
 
+  /** Whether there is somebody at the other end. */
+  get hasCarrier(): boolean {
+    return this.#hasCarrier;
+  }
+
+  /** Somebody came to the other end, or went. The addresses seen there may turn up elsewhere: they are forgotten. */
+  setCarrier(isOn: boolean): void {
+    if (this.#hasCarrier === isOn) return;
+    this.#hasCarrier = isOn;
+    if (!isOn) this.link.forgetAddresses();
+  }
+
   receive(frame: Frame): Verdict {
+    if (!this.#hasCarrier) {
+      this.counters.txOffered += 1;
+      this.counters.txNoCarrier += 1;
+      return VERDICT.dropped;
+    }
     let isCarried = true;
     const tag = this.link.isTrunk ? frame.vlan : 0;
     const count = toWireFrames(frame, (bytes) => {
-      if (this.#isOpen && this.#carry(tag === 0 ? bytes : insertTag(bytes, tag))) this.counters.txFrames += 1;
+      if (this.#carry(tag === 0 ? bytes : insertTag(bytes, tag))) this.counters.txFrames += 1;
       else {
         this.counters.txDropped += 1;
         isCarried = false;
@@ -107,6 +131,11 @@ export class Uplink implements BridgePort, Stepped {
   /** Count something that came in and was no frame. */
   refuse(): void {
     this.counters.rxErrors += 1;
+  }
+
+  /** Count a frame that the carrier took and could not send after all. */
+  failed(): void {
+    this.counters.txFailed += 1;
   }
 
   /** Leave the bridge. Idempotent. */

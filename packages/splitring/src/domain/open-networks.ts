@@ -5,7 +5,7 @@ import { openVxlan } from '@splitring/backend/vxlan';
 import type { Kernel } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import { CaptureFile } from './capture-file.ts';
-import type { DriverRole, UplinkBoot } from './thread-boot.ts';
+import { type DriverRole, type UplinkBoot, uplinkErrorNode } from './thread-boot.ts';
 import { realClock } from './thread-time.ts';
 
 /** Open all that a driver domain's role asks for. @throws SplitringError UPLINK_FAILED, CAPTURE_FAILED, NO_SUCH_BRIDGE */
@@ -74,19 +74,24 @@ async function open(uplink: UplinkBoot, bridge: Bridge, kernel: Kernel): Promise
       const listener = await listenForStreams(bridge, kernel, { path: uplink.listen });
       return () => listener.close();
     }
-    const stream = await connectStream(bridge, kernel, { path: uplink.connect });
-    let isOurs = false;
-    // The bridge goes on without it; whoever looks for the reason finds it where drivers leave theirs.
-    const gone = `The uplink of bridge ${uplink.bridge} is gone: ${uplink.connect} closed the connection`;
-    void stream.closed.then(() => isOurs || kernel.store.write(`error/uplink/${uplink.bridge}/error`, gone));
-    return () => {
-      isOurs = true;
-      stream.close();
-    };
+    const stream = await connectStream(
+      bridge,
+      kernel,
+      { path: uplink.connect },
+      { onCarrier: (isOn) => tell(isOn, uplink, uplink.connect, kernel) },
+    );
+    return () => stream.close();
   } catch (error) {
     const message = `Cannot open the uplink of bridge ${uplink.bridge}: ${reason(error)}`;
     throw new SplitringError('UPLINK_FAILED', message, { bridge: uplink.bridge }, error);
   }
+}
+
+/** The bridge goes on without its peer; whoever looks for the reason finds it where drivers leave theirs. */
+function tell(isOn: boolean, { index }: UplinkBoot, path: string, { store }: Kernel): void {
+  const text = `Uplink ${index} is down: ${path} closed the connection`;
+  if (isOn) store.remove(uplinkErrorNode(index));
+  else store.write(uplinkErrorNode(index), text.replace(/[^ -~]/g, '?').slice(0, 1024));
 }
 
 function reason(error: unknown): string {

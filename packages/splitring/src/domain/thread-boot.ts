@@ -19,9 +19,12 @@ export interface DiskBoot {
 }
 
 /** A way of a bridge out of the machine. */
-export type UplinkBoot =
+export type UplinkBoot = {
+  readonly bridge: string;
+  /** Its position in the configuration of its driver domain. */
+  readonly index: number;
+} & (
   | {
-      readonly bridge: string;
       readonly vxlan: {
         readonly vni: number;
         readonly remotes: readonly string[];
@@ -29,8 +32,14 @@ export type UplinkBoot =
         readonly localAddress?: string | undefined;
       };
     }
-  | { readonly bridge: string; readonly listen: string }
-  | { readonly bridge: string; readonly connect: string };
+  | { readonly listen: string }
+  | { readonly connect: string }
+);
+
+/** Where, below its home in the xenstore, a driver domain leaves why an uplink is down: there while it is. */
+export function uplinkErrorNode(index: number): string {
+  return `error/uplink/${index}/error`;
+}
 
 /** A network card in a driver domain. */
 export interface CardBoot {

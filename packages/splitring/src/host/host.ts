@@ -30,6 +30,7 @@ import { type DiskStorage, prepareStorage } from './images.ts';
 import { planUplinks } from './plan-uplinks.ts';
 import { type HostPlatform, realPlatform } from './platform.ts';
 import { type DeviceRequest, Toolstack } from './toolstack.ts';
+import { type UplinkState, UplinkStates } from './uplink-states.ts';
 
 const MIB = 2 ** 20;
 
@@ -55,8 +56,11 @@ interface OfferedDisk {
 export class Host implements AsyncDisposable {
   /** Receives the lines that domains write to their consoles. */
   onConsole: (domain: string, line: string) => void = () => {};
+  /** Told of every uplink that loses its peer, and of those that have it again. */
+  onUplink: (uplink: UplinkState) => void = () => {};
   readonly #platform: HostPlatform;
   readonly #toolstack: Toolstack;
+  readonly #uplinks: UplinkStates;
   readonly #disks = new Map<string, OfferedDisk>();
   readonly #bridges = new Map<string, DomId>();
   /** Addresses in use, each by its bridge and itself, and whose they are. */
@@ -85,6 +89,9 @@ export class Host implements AsyncDisposable {
       for (const guest of [...this.#guests.values(), ...this.#drivers]) guest.destroy();
     });
     this.#toolstack.onConsole = (domain, line) => this.onConsole(domain, line);
+    this.#uplinks = new UplinkStates(this.#toolstack, (uplink) => {
+      if (!this.#isClosed) this.onUplink(uplink);
+    });
   }
 
   /** Messages that went over control channels so far: none for I/O, only for control operations. */
@@ -95,6 +102,11 @@ export class Host implements AsyncDisposable {
   /** What each domain holds now: frames, grants, mappings, ports. Domain 0 is among them. */
   inspect(): readonly DomainUsage[] {
     return this.#toolstack.hypervisor.inspect();
+  }
+
+  /** The uplinks of all driver domains, and which of them have lost their peer. */
+  get uplinks(): readonly UplinkState[] {
+    return this.#uplinks.list();
   }
 
   /** The driver domains. */
@@ -151,6 +163,7 @@ export class Host implements AsyncDisposable {
       this.#disks.set(name, { driver: domain.domid, sizeBytes, isReadonly });
     }
     for (const bridge of config.bridges) this.#bridges.set(bridge, domain.domid);
+    this.#uplinks.follow(domain, config.uplinks, driver.exited);
   }
 
   /**

@@ -32,17 +32,17 @@ export function planUplinks(
     const mac = Uint8Array.of(2, 0x82, 0x57, 0x60, routingId >>> 8, routingId & 0xff);
     return { name: `${bridge} card ${cables.length}`, bridge, routingId, mac, queuePairs: card.queues };
   };
-  for (const uplink of uplinks) {
+  for (const [index, uplink] of uplinks.entries()) {
     const card = uplink.card ?? PLAIN_CARD;
     const { faults, seed } = card;
     if ('to' in uplink) {
       cables.push({ near: plug(uplink.bridge, card), far: plug(uplink.to, card), faults: present(faults), seed });
     } else if (uplink.card === undefined) {
-      sockets.push(uplink);
+      sockets.push({ ...uplink, index });
     } else {
       const outside = `${uplink.bridge}-outside-${cables.length}`;
       cables.push({ near: plug(uplink.bridge, card), far: { outside }, faults: present(faults), seed });
-      sockets.push({ ...uplink, bridge: outside });
+      sockets.push({ ...uplink, index, bridge: outside });
     }
   }
   return { uplinks: sockets, cables };

@@ -114,6 +114,16 @@ export class Toolstack {
     });
   }
 
+  /** Call back with a node's value, now and whenever it changes; undefined while it is not there. @returns how to end it */
+  watchNode(path: string, onValue: (value: string | undefined) => void): () => void {
+    const end = this.store.watch(path, () => {
+      this.store.read(path, (reply) => onValue(reply.ok ? reply.value : undefined));
+      this.kernel.requestPoll();
+    });
+    this.kernel.requestPoll();
+    return end;
+  }
+
   /** Take back all that a domain held. Only after its fence. */
   async bury(domain: Domain): Promise<void> {
     for (const { port } of [domain.store, domain.console]) this.kernel.offEvent(port);
