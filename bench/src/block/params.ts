@@ -18,7 +18,15 @@ export const IMAGE_BYTES = 256 << 20;
 /** Words of the control buffer. */
 export const CONTROL = { start: 0, done: 1, operations: 2, thread: 3, words: 4 } as const;
 /** Doubles of the result buffer. */
-export const RESULT = { splitNs: 0, ownNs: 1, busyNs: 2, cpuNs: 3, doubles: 4 } as const;
+export const RESULT = {
+  splitNs: 0,
+  ownNs: 1,
+  busyNs: 2,
+  cpuNs: 3,
+  requests: 4,
+  notifications: 5,
+  doubles: 6,
+} as const;
 
 /** Positions of a load, drawn from a seed: the same for every subject, and never the same page twice in a row. */
 export class Positions {

@@ -34,6 +34,22 @@ function blockCase(name: string, params: BlockParams): CaseSpec {
   };
 }
 
+/** The same load in a guest that awaits each request: how most programs are written. */
+function awaitCase(depth: number): CaseSpec {
+  const params = { bytes: 4096, depth, pattern: 'random', op: 'read', style: 'await' };
+  return {
+    name: `await-read-4k-d${depth}`,
+    title: `random read of 4 KiB, each awaited, ${depth} in flight`,
+    unit: 'requests/s',
+    metrics: { 'cpu-guest': 'ns', 'cpu-driver': 'ns' },
+    group: 'await-read-4k',
+    x: depth,
+    trialMs: 20,
+    isFullOnly: true,
+    subjects: [{ name: 'split', run: { module: module('split'), params }, baselines: ['own'] }],
+  };
+}
+
 /** What a request costs the guest itself: the driver domain does the rest meanwhile. */
 const FRONT_CASE: CaseSpec = {
   name: 'front-4k-d32',
@@ -109,7 +125,7 @@ function cases(): CaseSpec[] {
   const loads = LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
     depths.map((depth) => blockCase(name, { bytes, depth, pattern, op })),
   );
-  return [...loads, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
+  return [...loads, ...[1, 8, 32].map(awaitCase), FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
 }
 
 function bar(caseName: string, baseline: string, must: number, aim: number): Bar {
@@ -162,6 +178,7 @@ export const blockSuite: Suite = {
   title: 'A guest’s disk: front end, ring, back end, NVMe model, IOMMU, image file',
   axes: {
     ...Object.fromEntries(LOADS.map(([name]) => [name, 'requests in flight'])),
+    'await-read-4k': 'requests in flight',
     front: 'requests in flight',
     guests: 'guests and load',
     neighbour: 'measure',

@@ -94,9 +94,10 @@ export class NetMachine {
       const timer = setTimeout(callback, ms);
       return () => clearTimeout(timer);
     };
-    this.#pump = new EventLoopPump(this.#kernel, schedule, (error) => {
+    const onError = (error: unknown) => {
       throw error;
-    });
+    };
+    this.#pump = new EventLoopPump(this.#kernel, { schedule, onError });
   }
 
   /** Build it and wait until every card is connected. */

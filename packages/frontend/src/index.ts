@@ -8,7 +8,7 @@ export {
   type DiskWriteOptions,
 } from './block/disk.ts';
 export { DiskQueue } from './block/disk-queue.ts';
-export type { GuestBlockDevice } from './block/guest-block-device.ts';
+export type { BlockCounters, GuestBlockDevice } from './block/guest-block-device.ts';
 export { PagePool } from './block/page-pool.ts';
 export { defineGuest, type GuestContext, type GuestProgram } from './guest/guest-program.ts';
 export { type GuestRuntimeOptions, runGuest } from './guest/guest-runtime.ts';

@@ -1,5 +1,6 @@
 export type { DomainExit, DomainHost, RunningDomain } from './domain/domain-host.ts';
-export { EventLoopPump, type IdleOptions, pumpUntil, runDomain, type Schedule } from './domain/idle-loop.ts';
+export { EventLoopPump, type EventLoopPumpOptions, type Schedule } from './domain/event-loop-pump.ts';
+export { type IdleOptions, pumpUntil, runDomain } from './domain/idle-loop.ts';
 export { type MemorySource, separateBuffers } from './domain/memory-builder.ts';
 export { SharedCounters } from './domain/shared-counters.ts';
 export type { Domain, DomainSpec, StartRing } from './domain/start-rings.ts';

@@ -73,6 +73,9 @@ test('buffers from the pool travel without a copy, and many requests share few d
   await lab.until(Promise.all(writes));
   t.true(isSame(lab.ram.bytes.slice(0, buffer.length), buffer.slice()));
   t.true(lab.ram.log.length <= 4, `${lab.ram.log.length} commands`);
+  const { requests, notificationsSent, publishes } = disk.counters;
+  t.is(requests, 32);
+  t.true(publishes >= 1 && publishes < 32 && notificationsSent <= publishes);
   const free = disk.freeBufferBytes;
   disk.release(buffer);
   t.is(disk.freeBufferBytes, free + buffer.length);

@@ -43,6 +43,11 @@ function domain() {
   };
 }
 
+const timer = (callback: () => void, ms: number) => {
+  const handle = setTimeout(callback, ms);
+  return () => clearTimeout(handle);
+};
+
 const idle = { spinPolls: 3, sliceMs: 5, turn: () => new Promise<void>((resolve) => setImmediate(resolve)) };
 
 test('DomainKernel polls data machines every turn and control machines now and then', (t) => {
@@ -236,14 +241,7 @@ test('EventLoopPump polls on events, on deadlines and on request, and stops', as
   });
   kernel.add(worker.stepped);
   kernel.onEvent(port, () => log.push('event'));
-  const pump = new EventLoopPump(
-    kernel,
-    (callback, ms) => {
-      const timer = setTimeout(callback, ms);
-      return () => clearTimeout(timer);
-    },
-    (error) => t.fail(String(error)),
-  );
+  const pump = new EventLoopPump(kernel, { schedule: timer, onError: (error) => t.fail(String(error)) });
   const turn = (ms = 20) => new Promise((resolve) => setTimeout(resolve, ms));
   await turn();
   raise();
@@ -271,11 +269,7 @@ test('EventLoopPump hands on what a machine throws, once, and stops', async (t) 
     }).stepped,
   );
   const errors: unknown[] = [];
-  new EventLoopPump(
-    kernel,
-    () => () => {},
-    (error) => errors.push(error),
-  );
+  new EventLoopPump(kernel, { schedule: () => () => {}, onError: (error) => errors.push(error) });
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.is(errors.length, 1);
 });

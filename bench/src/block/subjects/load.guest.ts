@@ -1,41 +1,33 @@
-// The guest of the block benchmark: on command runs the same load through its disk and by itself, and notes both times.
+// The guest of the block benchmark: keeps a depth of requests in flight on its disk's queue, by itself or asleep.
 import { defineGuest, type GuestContext } from 'splitring/guest';
-import { threadId } from '../../harness/affinity.ts';
-import { threadCpuNs } from '../../harness/cpu-time.ts';
-import { OwnLoop } from '../own-loop.ts';
-import { type BlockParams, CONTROL, Positions, RESULT } from '../params.ts';
+import { Positions } from '../params.ts';
+import { type GuestLoad, type LoadArguments, type LoadTime, serveTrials } from './serve-trials.ts';
 
-/** What the bench hands to its guest. */
-export interface LoadArguments {
-  readonly control: SharedArrayBuffer;
-  readonly result: SharedArrayBuffer;
-  readonly image: string;
-  readonly params: BlockParams;
-  readonly seed: number;
-  /** Whether to measure this thread's own fs loop before and after each trial. */
-  readonly hasBase: boolean;
-  /** Whether to time the gaps: costs a tenth at depth 1. */
-  readonly isBusyTimed: boolean;
-}
-
-type DiskQueue = ReturnType<ReturnType<GuestContext['disk']>['openQueue']>;
+type Disk = ReturnType<GuestContext['disk']>;
+type DiskQueue = ReturnType<Disk['openQueue']>;
 
 /** Requests are refilled when a quarter of the depth is free, at most eight at a time short: one publication for many. */
-class Load {
+class Load implements GuestLoad {
+  private readonly disk: Disk;
   private readonly queue: DiskQueue;
   private readonly args: LoadArguments;
   private readonly positions: Positions;
   private readonly places: readonly number[];
   private readonly freePlaces: Int32Array;
   private freeCount: number;
+  private taken = 0;
   private completed = 0;
   failures = 0;
 
-  constructor(queue: DiskQueue, args: LoadArguments, buffers: readonly Uint8Array[]) {
+  constructor(disk: Disk, args: LoadArguments) {
+    const { params } = args;
+    const queue = disk.openQueue();
+    const buffers = Array.from({ length: params.depth }, () => disk.allocate(params.bytes));
+    this.disk = disk;
     this.queue = queue;
     this.args = args;
     this.positions = new Positions(args.params, args.seed);
-    this.places = buffers.map((buffer) => queue.placeOf(buffer));
+    this.places = buffers.flatMap((buffer) => (buffer === undefined ? [] : [queue.placeOf(buffer)]));
     this.freePlaces = Int32Array.from(this.places.keys());
     this.freeCount = this.places.length;
     queue.onComplete = (cookie, status) => {
@@ -47,13 +39,15 @@ class Load {
     };
   }
 
-  private taken = 0;
+  get counters() {
+    return this.disk.counters;
+  }
 
-  /** Run `operations` and return what they took, and how much of it the front end was busy, in ns. */
-  run(operations: number): { elapsedNs: number; busyNs: number } {
+  run(operations: number): LoadTime {
     const { depth } = this.args.params;
     const refillAt = Math.max(1, Math.min(8, depth >> 2));
-    const { isBusyTimed } = this.args;
+    // Timing the gaps costs a tenth at depth 1.
+    const isBusyTimed = this.args.params['busy'] === true;
     let submitted = 0;
     let idleMs = 0;
     this.completed = 0;
@@ -68,7 +62,7 @@ class Load {
       if (isBusyTimed) idleMs += performance.now() - gapFrom;
     }
     const elapsedMs = performance.now() - from;
-    return { elapsedNs: elapsedMs * 1e6, busyNs: (elapsedMs - idleMs) * 1e6 };
+    return { elapsedNs: elapsedMs * 1e6, busyNs: isBusyTimed ? (elapsedMs - idleMs) * 1e6 : Number.NaN };
   }
 
   private refill(most: number): number {
@@ -95,41 +89,8 @@ class Load {
   }
 }
 
-export default defineGuest<LoadArguments, number>((guest) => {
-  const { args } = guest;
-  const { params } = args;
-  const words = new Int32Array(args.control);
-  const results = new Float64Array(args.result);
-  const disk = guest.disk('xvda');
-  const buffers = Array.from({ length: params.depth }, () => disk.allocate(params.bytes));
-  const load = new Load(
-    disk.openQueue(),
-    args,
-    buffers.filter((buffer) => buffer !== undefined),
-  );
-  const own = new OwnLoop(args.image, params, args.seed + 1);
-  words[CONTROL.thread] = threadId() ?? 0;
-  let trial = 0;
-  Atomics.store(words, CONTROL.done, -1);
-  Atomics.notify(words, CONTROL.done);
-  for (;;) {
-    Atomics.wait(words, CONTROL.start, trial);
-    trial = Atomics.load(words, CONTROL.start);
-    const operations = words[CONTROL.operations] as number; // the buffer has all words
-    if (operations === 0) break;
-    const base = Math.max(16, operations >> 2);
-    const before = args.hasBase ? own.run(base) : 0;
-    const cpuFrom = threadCpuNs() ?? Number.NaN;
-    const { elapsedNs, busyNs } = load.run(operations);
-    const cpuNs = (threadCpuNs() ?? Number.NaN) - cpuFrom;
-    const after = args.hasBase ? own.run(base) : 0;
-    results[RESULT.splitNs] = elapsedNs / operations;
-    results[RESULT.busyNs] = busyNs / operations;
-    results[RESULT.cpuNs] = cpuNs / operations;
-    results[RESULT.ownNs] = (before + after) / 2;
-    Atomics.store(words, CONTROL.done, trial);
-    Atomics.notify(words, CONTROL.done);
-  }
-  own.close();
+export default defineGuest<LoadArguments, number>(async (guest) => {
+  const load = new Load(guest.disk('xvda'), guest.args);
+  await serveTrials(guest.args, load);
   return load.failures;
 });

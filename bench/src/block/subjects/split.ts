@@ -8,7 +8,7 @@ import type { OpenSubject, Trial } from '../../harness/contract.ts';
 import { makeImage } from '../image.ts';
 import { OwnLoop } from '../own-loop.ts';
 import { type BlockParams, CONTROL, RESULT } from '../params.ts';
-import type { LoadArguments } from './load.guest.ts';
+import type { LoadArguments } from './serve-trials.ts';
 
 function threads(): string[] {
   try {
@@ -42,10 +42,10 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
   const words = new Int32Array(control);
   const results = new Float64Array(result);
   const isBusyTimed = params['busy'] === true;
-  const args: LoadArguments = { control, result, image: image.path, params, seed: 7, hasBase: true, isBusyTimed };
+  const args: LoadArguments = { control, result, image: image.path, params, seed: 7 };
   const guest = await host.createDomain({
     name: 'load',
-    program: new URL('./load.guest.js', import.meta.url),
+    program: new URL(params['style'] === 'await' ? './await.guest.js' : './load.guest.js', import.meta.url),
     args,
     disks: [{ name: 'xvda', from: 'vol0' }],
   });

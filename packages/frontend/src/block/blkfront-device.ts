@@ -3,8 +3,8 @@
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
 import type { ProtocolError } from 'sharedarraybuffer-ring';
 import type { DiskFeatures } from './blkfront-features.ts';
-import type { BlkfrontCounters, BlkfrontQueue } from './blkfront-queue.ts';
-import type { GuestBlockDevice } from './guest-block-device.ts';
+import type { BlkfrontQueue } from './blkfront-queue.ts';
+import type { BlockCounters, GuestBlockDevice } from './guest-block-device.ts';
 
 /** Answers to wait for, at most, before a sleeping guest is woken. */
 const MAX_WAKE_BATCH = 32;
@@ -31,6 +31,8 @@ export class BlkfrontDevice implements GuestBlockDevice {
   /** Most answers that may be left unannounced while the guest sleeps; 1 for a guest that waits for each. */
   wakeBatch: number = MAX_WAKE_BATCH;
   private queues: readonly BlkfrontQueue[] = [];
+  /** Of connections that are over. */
+  private readonly pastCounters: BlockCounters = { requests: 0, notificationsSent: 0, publishes: 0 };
   private nextQueue = 0;
   /** Commands that no back end has answered yet, oldest first; submitted again before anything new. */
   private replay: BlockCommand[] = [];
@@ -59,9 +61,10 @@ export class BlkfrontDevice implements GuestBlockDevice {
     return count;
   }
 
-  /** Counters of the queues in use now. */
-  get counters(): readonly BlkfrontCounters[] {
-    return this.queues.map((queue) => queue.counters);
+  get counters(): BlockCounters {
+    const total = { ...this.pastCounters };
+    for (const { counters } of this.queues) addCounters(total, counters);
+    return total;
   }
 
   /** Go live on `queues`, which carry at most `maxPages` pages a request. */
@@ -101,6 +104,7 @@ export class BlkfrontDevice implements GuestBlockDevice {
   detach(): void {
     const unanswered = this.queues.flatMap((queue) => queue.shadow.unanswered());
     this.replay = [...unanswered, ...this.replay];
+    for (const { counters } of this.queues) addCounters(this.pastCounters, counters);
     this.queues = [];
     this.onDrained = undefined;
   }
@@ -191,4 +195,10 @@ export class BlkfrontDevice implements GuestBlockDevice {
     this.isBrokenTold = true;
     this.onBroken(error);
   }
+}
+
+function addCounters(total: BlockCounters, more: BlockCounters): void {
+  total.requests += more.requests;
+  total.notificationsSent += more.notificationsSent;
+  total.publishes += more.publishes;
 }

@@ -29,6 +29,7 @@ import {
 import { FrontRing, initRing, ProtocolError } from 'sharedarraybuffer-ring';
 import { BlkfrontShadow } from './blkfront-shadow.ts';
 import { type DataGrants, GrantedRun } from './data-grants.ts';
+import type { BlockCounters } from './guest-block-device.ts';
 
 /** How one queue is made. */
 export interface BlkfrontQueueOptions {
@@ -62,13 +63,6 @@ const TWO_32 = 2 ** 32;
 const RESPONSE_ID = blkifResponse.offsets.id >> 2;
 const RESPONSE_STATUS = blkifResponse.offsets.operation >> 2;
 
-/** Counters of one queue, for people and benchmarks. */
-export interface BlkfrontCounters {
-  requests: number;
-  notificationsSent: number;
-  publishes: number;
-}
-
 /** One ring with its grants, its port and its shadow. */
 export class BlkfrontQueue {
   /** Our unbound port, for the back end to bind. */
@@ -76,7 +70,7 @@ export class BlkfrontQueue {
   /** The pages of the ring. */
   readonly ringPages: GrantedRun;
   readonly shadow: BlkfrontShadow;
-  readonly counters: BlkfrontCounters;
+  readonly counters: BlockCounters;
   /** Receives every completion. */
   onComplete: (cookie: number, status: BlockStatus) => void;
   /** Why the back end cannot be believed any more; once set, no response is looked at. */

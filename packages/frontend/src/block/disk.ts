@@ -6,7 +6,7 @@ import { blockError, codeOfStatus } from './block-error.ts';
 import { DiskEngine } from './disk-engine.ts';
 import { DiskOperation } from './disk-operation.ts';
 import type { DiskQueue } from './disk-queue.ts';
-import type { GuestBlockDevice } from './guest-block-device.ts';
+import type { BlockCounters, GuestBlockDevice } from './guest-block-device.ts';
 import type { PagePool } from './page-pool.ts';
 
 /** What a disk is made of. */
@@ -108,6 +108,11 @@ export class Disk {
   /** Operations that wait for room: the back-pressure. */
   get waiting(): number {
     return this.engine.waitingCount;
+  }
+
+  /** Requests, notifications and publications so far: requests of a size that the device takes, not calls. */
+  get counters(): Readonly<BlockCounters> {
+    return this.options.device.counters;
   }
 
   /** Bytes that `allocate` and copied requests share and that are free now. */

@@ -1,6 +1,16 @@
 // What a guest's disk stands on, whichever way its device is reached: a split driver, or a native one.
 import type { BlockDevice } from '@splitring/device';
 
+/** What a front end has done so far, over all its connections. */
+export interface BlockCounters {
+  /** Requests put into a ring. */
+  requests: number;
+  /** Events sent to the back end. */
+  notificationsSent: number;
+  /** Publications: requests divided by it is the batch. */
+  publishes: number;
+}
+
 /** A block device with the abilities that a disk has to know; everything may change when it reconnects. */
 export interface GuestBlockDevice extends BlockDevice {
   /** Whether completed writes can be made durable. Without it a flush is an error, never a pretended success. */
@@ -9,6 +19,8 @@ export interface GuestBlockDevice extends BlockDevice {
   readonly hasForceUnitAccess: boolean;
   /** Whether ranges can be zeroed without sending zeros. */
   readonly hasWriteZeroes: boolean;
+  /** What it has done so far. */
+  readonly counters: BlockCounters;
   /** Whether it is gone for good: whatever is submitted ends with `aborted`. */
   readonly isGone: boolean;
   /** Called when size or abilities have changed. */

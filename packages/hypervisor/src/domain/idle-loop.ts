@@ -1,8 +1,10 @@
 // hot path: bench/src/net, bench/src/block (the driver domain lives in runBlocking)
-// The only places that wait. Everything else is stepped.
+// The idle loops of domains that block (a driver domain, a guest in a synchronous call); event-loop-pump.ts has the other
+// one. Only these wait; everything else is stepped.
 //
 // Order that loses no wake-up: sample the doorbell, poll until idle, arm, look again, sleep on the sampled value.
 import type { DomainKernel } from '../domain-kernel.ts';
+import type { Schedule } from './event-loop-pump.ts';
 
 /** How an idle loop waits. */
 export interface IdleOptions {
@@ -144,109 +146,5 @@ class SharedSleep {
       this.wake();
     });
     return true;
-  }
-}
-
-/** Call back after `ms`, or on the next turn of the event loop for 0, without keeping the process alive. */
-export type Schedule = (callback: () => void, ms: number) => () => void;
-
-/** Polls in a row before the event loop gets its turn, however busy the rings are. */
-const POLLS_PER_TURN = 64;
-
-/**
- * Keeps a domain's kernel moving from this thread's event loop, for asynchronous guests and the host thread. Polls run
- * in a microtask, so that requests staged in one turn of a guest are published as one batch. The caller holds the event
- * loop open (a ref'd port or handle); this wait never does.
- *
- * @example
- * const pump = new EventLoopPump(kernel, schedule, (error) => domain.crash(error));
- * await program();
- * pump.stop();
- */
-export class EventLoopPump {
-  private readonly kernel: DomainKernel;
-  private readonly schedule: Schedule;
-  private readonly onError: (error: unknown) => void;
-  private isRunning = true;
-  private isQueued = false;
-  private isParked = false;
-  private timerAtMs = Number.POSITIVE_INFINITY;
-  private cancelTimer = () => {};
-  private readonly run = () => this.turn();
-
-  /** Start pumping. `onError` gets what a machine threw; the pump has stopped then. */
-  constructor(kernel: DomainKernel, schedule: Schedule, onError: (error: unknown) => void) {
-    this.kernel = kernel;
-    this.schedule = schedule;
-    this.onError = onError;
-    kernel.onPollRequest = () => this.wake();
-    this.wake();
-  }
-
-  /** Stop pumping; a parked wait is ended. */
-  stop(): void {
-    this.isRunning = false;
-    this.cancelTimer();
-    this.kernel.onPollRequest = () => {};
-    const { words, index } = this.kernel.hypercalls.doorbell;
-    Atomics.notify(words, index);
-  }
-
-  private wake(): void {
-    if (this.isQueued || !this.isRunning) return;
-    this.isQueued = true;
-    void Promise.resolve().then(this.run);
-  }
-
-  private turn(): void {
-    this.isQueued = false;
-    if (!this.isRunning) return;
-    const { words, index } = this.kernel.hypercalls.doorbell;
-    try {
-      const seen = Atomics.load(words, index);
-      let budget = POLLS_PER_TURN;
-      while (this.kernel.poll() || this.kernel.arm()) {
-        budget -= 1;
-        if (budget > 0) continue;
-        this.isQueued = true;
-        this.schedule(this.run, 0);
-        return;
-      }
-      this.setTimer();
-      this.park(seen);
-    } catch (error) {
-      this.stop();
-      this.onError(error);
-    }
-  }
-
-  private park(seen: number): void {
-    if (this.isParked) return;
-    const { words, index } = this.kernel.hypercalls.doorbell;
-    const result = Atomics.waitAsync(words, index, seen);
-    if (!result.async) {
-      this.wake();
-      return;
-    }
-    this.isParked = true;
-    void result.value.then(() => {
-      this.isParked = false;
-      this.wake();
-    });
-  }
-
-  /** One timer for the earliest deadline; a finite timeout per waitAsync would hold memory until it fires. */
-  private setTimer(): void {
-    const deadline = this.kernel.deadlineMs();
-    if (deadline === this.timerAtMs) return;
-    this.cancelTimer();
-    this.cancelTimer = () => {};
-    this.timerAtMs = deadline;
-    if (deadline === Number.POSITIVE_INFINITY) return;
-    const onTime = () => {
-      this.timerAtMs = Number.POSITIVE_INFINITY;
-      this.wake();
-    };
-    this.cancelTimer = this.schedule(onTime, Math.max(1, deadline - this.kernel.clock.nowMs()));
   }
 }

@@ -27,13 +27,13 @@ async function load(program: string): Promise<GuestProgram> {
   return module.default as GuestProgram; // a function; what it does with its guest is its own business
 }
 
-function accompany(kernel: DomainKernel): ReturnType<ThreadEnvironment['accompany']> {
+function accompany(kernel: DomainKernel, spinPolls: () => number): ReturnType<ThreadEnvironment['accompany']> {
   let reject: (error: unknown) => void = () => {};
   const failed = new Promise<never>((_, refuse) => {
     reject = refuse;
   });
   failed.catch(() => {}); // a failure after the program's end has nobody left to tell
-  const pump = new EventLoopPump(kernel, unrefSchedule, reject);
+  const pump = new EventLoopPump(kernel, { schedule: unrefSchedule, onError: reject, spinPolls });
   return { failed, stop: () => pump.stop() };
 }
 
@@ -55,7 +55,7 @@ export default function liveDomain(boot: ThreadBoot): Promise<ThreadResult> {
     load,
     openNetworks,
     park: (kernel, isDone) => runDomain(kernel, isDone, idle),
-    accompany,
+    accompany: (kernel) => accompany(kernel, () => idle.spinPolls),
     pump: (kernel, isDone) => {
       pumpUntil(kernel, isDone, idle);
     },

@@ -73,7 +73,7 @@ export function realPlatform(): HostPlatform {
     ).href,
     connect,
     accompany: (kernel, onError) => {
-      const pump = new EventLoopPump(kernel, unrefSchedule, onError);
+      const pump = new EventLoopPump(kernel, { schedule: unrefSchedule, onError });
       return { stop: () => pump.stop() };
     },
     // A guest that spins without a core of its own takes the driver domain's; that alone makes everybody slower.
