@@ -5,6 +5,15 @@ import type { BlockParams } from './params.ts';
 
 const BASES = ['own', 'own-guest', 'own-driver'];
 
+/** Further rows of a load; the last three are counts: events per request that each side sends, requests per device command. */
+const METRICS = {
+  'cpu-guest': 'ns',
+  'cpu-driver': 'ns',
+  'notifications-guest': '',
+  'notifications-driver': '',
+  merge: '',
+} as const;
+
 /** Name, request size, depths, pattern, operation. */
 const LOADS = [
   ['rand-read-4k', 4096, [1, 8, 32, 128], 'random', 'read'],
@@ -23,7 +32,7 @@ function blockCase(name: string, params: BlockParams): CaseSpec {
     name: `${name}-d${params.depth}`,
     title: `${params.pattern} ${params.op} of ${size}, ${params.depth} in flight`,
     unit: 'requests/s',
-    metrics: { 'cpu-guest': 'ns', 'cpu-driver': 'ns' },
+    metrics: METRICS,
     group: name,
     x: params.depth,
     trialMs: 10,
@@ -34,21 +43,24 @@ function blockCase(name: string, params: BlockParams): CaseSpec {
   };
 }
 
-/** The same load in a guest that awaits each request: how most programs are written. */
-function awaitCase(depth: number): CaseSpec {
-  const params = { bytes: 4096, depth, pattern: 'random', op: 'read', style: 'await' };
+/** The same load by the disk's own methods: how programs are written that do not count nanoseconds. */
+function programCase(style: 'await' | 'sync', depth: number): CaseSpec {
+  const params = { bytes: 4096, depth, pattern: 'random', op: 'read', style };
+  const how = style === 'sync' ? 'by synchronous calls' : `each awaited, ${depth} in flight`;
   return {
-    name: `await-read-4k-d${depth}`,
-    title: `random read of 4 KiB, each awaited, ${depth} in flight`,
+    name: `${style}-read-4k-d${depth}`,
+    title: `random read of 4 KiB, ${how}`,
     unit: 'requests/s',
-    metrics: { 'cpu-guest': 'ns', 'cpu-driver': 'ns' },
-    group: 'await-read-4k',
+    metrics: METRICS,
+    group: `${style}-read-4k`,
     x: depth,
     trialMs: 20,
     isFullOnly: true,
     subjects: [{ name: 'split', run: { module: module('split'), params }, baselines: ['own'] }],
   };
 }
+
+const PROGRAMS = [programCase('sync', 1), ...[1, 8, 32].map((depth) => programCase('await', depth))];
 
 /** What a request costs the guest itself: the driver domain does the rest meanwhile. */
 const FRONT_CASE: CaseSpec = {
@@ -125,7 +137,7 @@ function cases(): CaseSpec[] {
   const loads = LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
     depths.map((depth) => blockCase(name, { bytes, depth, pattern, op })),
   );
-  return [...loads, ...[1, 8, 32].map(awaitCase), FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
+  return [...loads, ...PROGRAMS, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
 }
 
 function bar(caseName: string, baseline: string, must: number, aim: number): Bar {
@@ -179,6 +191,7 @@ export const blockSuite: Suite = {
   axes: {
     ...Object.fromEntries(LOADS.map(([name]) => [name, 'requests in flight'])),
     'await-read-4k': 'requests in flight',
+    'sync-read-4k': 'requests in flight',
     front: 'requests in flight',
     guests: 'guests and load',
     neighbour: 'measure',

@@ -1,6 +1,6 @@
 // Brings a driver domain up: its bridges, its back ends on top of the disks, its shutdown.
 import type { BlockDevice } from '@splitring/device';
-import { type DomainKernel, type Stepped, XenbusBackend } from '@splitring/hypervisor';
+import { type DomainKernel, type SharedCounters, type Stepped, XenbusBackend } from '@splitring/hypervisor';
 import { createBlockBackend } from './block/blkback.ts';
 import { Bridge } from './net/bridge.ts';
 import { createNetBackend } from './net/netback.ts';
@@ -14,6 +14,8 @@ export interface DriverDomainOptions {
   readonly kernel: DomainKernel;
   /** Disks by the name that back ends are configured with. */
   readonly disks: ReadonlyMap<string, BlockDevice>;
+  /** Where to count what the disks do: see `diskCounterNames`. */
+  readonly counters?: SharedCounters;
   /** Names of the bridges to make. */
   readonly bridges: readonly string[];
 }
@@ -40,7 +42,10 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   let isClosed = false;
   for (const bridge of bridges.values()) kernel.add(bridge, 'control');
   const backends = new XenbusBackend(kernel, [
-    createBlockBackend({ disk: (params) => find(disks, params) }),
+    createBlockBackend({
+      disk: (params) => find(disks, params),
+      ...(options.counters === undefined ? {} : { counters: options.counters }),
+    }),
     createNetBackend({ bridge: (name) => bridges.get(name) }),
   ]);
   const { store } = kernel;

@@ -6,6 +6,7 @@ export {
 export type { BlkbackCounters } from './block/blkback-counters.ts';
 export type { BlockBackendOptions } from './block/block-backend-options.ts';
 export type { DiskTarget } from './block/disk-slice.ts';
+export { type DiskMeasure, diskCounterNames } from './block/disk-statistics.ts';
 export { type DriverDomain, type DriverDomainOptions, startDriverDomain } from './driver-domain.ts';
 export {
   Bridge,

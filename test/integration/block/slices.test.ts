@@ -29,6 +29,7 @@ test('sixteen guests write at once, and every slice of the image holds its own g
       ),
     );
     for (const { exited } of guests) t.like(await exited, { ok: true, result: SLICE_BYTES });
+    t.is(host.driverDomains[0]?.counters.read('vol0.sectors'), (GUESTS * SLICE_BYTES) / 512);
   } finally {
     await host.close();
   }

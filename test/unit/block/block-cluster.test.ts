@@ -1,5 +1,7 @@
 // The block path over the real xenstore and the real NVMe model and driver, on one thread.
+import { diskCounterNames } from '@splitring/backend';
 import { FaultPlan, MemoryMedium } from '@splitring/device';
+import { SharedCounters } from '@splitring/hypervisor';
 import test from 'ava';
 import { BlockCluster } from '../../support/block-cluster.ts';
 import { isSame, pattern } from '../../support/block-lab.ts';
@@ -33,6 +35,21 @@ test('sixteen guests keep to their slices of one disk', async (t) => {
     t.true(isSame(new Uint8Array(memory, i * sectors * 512, sectors * 512), pattern(sectors * 512, i)), `guest ${i}`);
     await t.throwsAsync(cluster.until(disk.write(sectors * 512, new Uint8Array(512))), { code: 'BLOCK_OUT_OF_RANGE' });
   }
+});
+
+test('counters of a disk add up what its guests do, and outlive their connections', async (t) => {
+  const counters = SharedCounters.create(diskCounterNames('vol1'));
+  const cluster = new BlockCluster({ backend: { counters } });
+  const guests = [cluster.guest(), cluster.guest()];
+  for (const { disk } of guests) {
+    await cluster.until(disk.write(0, pattern(8192, 1)));
+    await cluster.until(disk.flush());
+  }
+  for (const guest of guests) cluster.unplug(guest);
+  t.deepEqual(
+    ['requests', 'sectors', 'commands', 'refusals', 'failures'].map((measure) => counters.read(`vol1.${measure}`)),
+    [4, 32, 4, 0, 0],
+  );
 });
 
 test('a disk is unplugged in order, and its requests afterwards say that it is gone', async (t) => {

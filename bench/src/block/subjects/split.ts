@@ -2,7 +2,7 @@
 //
 // Beside each trial the guest's thread and this one, held on the driver domain's core, run the same load by themselves.
 import { readdirSync, readFileSync } from 'node:fs';
-import { createHost } from 'splitring';
+import { createHost, type Host } from 'splitring';
 import { pinThread, threadId } from '../../harness/affinity.ts';
 import type { OpenSubject, Trial } from '../../harness/contract.ts';
 import { makeImage } from '../image.ts';
@@ -30,6 +30,13 @@ function cpuOf(ids: readonly string[]): number {
   }
 }
 
+/** What the driver domain has done for the disk; it tells before it sleeps, and every few turns. */
+function diskCounts(host: Host): { requests: number; commands: number; notifications: number } {
+  const counters = host.driverDomains[0]?.counters;
+  const read = (measure: string) => counters?.read(`vol0.${measure}`) ?? Number.NaN;
+  return { requests: read('requests'), commands: read('commands'), notifications: read('notifications') };
+}
+
 /** Open the subject: requests per second, or with `busy` the time that the front end itself takes for a request. */
 export async function open(params: BlockParams): Promise<OpenSubject> {
   const image = makeImage();
@@ -45,7 +52,7 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
   const args: LoadArguments = { control, result, image: image.path, params, seed: 7 };
   const guest = await host.createDomain({
     name: 'load',
-    program: new URL(params['style'] === 'await' ? './await.guest.js' : './load.guest.js', import.meta.url),
+    program: new URL(params['style'] === undefined ? './load.guest.js' : './program.guest.js', import.meta.url),
     args,
     disks: [{ name: 'xvda', from: 'vol0' }],
   });
@@ -59,12 +66,14 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
     const base = Math.max(16, operations >> 2);
     const driverBefore = own.run(base);
     const cpuBefore = cpuOf(driverThreads);
+    const countedBefore = diskCounts(host);
     trials += 1;
     words[CONTROL.operations] = operations;
     Atomics.store(words, CONTROL.start, trials);
     Atomics.notify(words, CONTROL.start);
     await answer(words, trials - 1 === 0 ? -1 : trials - 1);
     const driver = (driverBefore + own.run(base)) / 2;
+    const counted = diskCounts(host);
     const guestOwn = results[RESULT.ownNs] as number; // the buffer has all doubles
     const value = results[isBusyTimed ? RESULT.busyNs : RESULT.splitNs] as number; // as above
     return {
@@ -72,6 +81,9 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
       metrics: {
         'cpu-guest': results[RESULT.cpuNs] as number,
         'cpu-driver': (cpuOf(driverThreads) - cpuBefore) / operations,
+        'notifications-guest': results[RESULT.notifications] as number, // as above
+        'notifications-driver': (counted.notifications - countedBefore.notifications) / operations,
+        merge: (counted.requests - countedBefore.requests) / (counted.commands - countedBefore.commands),
       },
       bases: { own: (driver + guestOwn) / 2, 'own-guest': guestOwn, 'own-driver': driver },
     };

@@ -22,6 +22,7 @@ import type { OfferedFeatures } from './blkif-parser.ts';
 import type { BlockBackendOptions } from './block-backend-options.ts';
 import { DiskScheduler } from './disk-scheduler.ts';
 import { DiskSlice, type DiskTarget } from './disk-slice.ts';
+import { DiskStatistics } from './disk-statistics.ts';
 import {
   FRONT_KEYS,
   type FrontRequest,
@@ -101,6 +102,7 @@ class Blkback implements BackendHooks {
   private toldSectors = -1;
   private readonly watcher = { poll: () => this.watch() };
   private idleGrants: IdleGrants | undefined;
+  private statistics: DiskStatistics | undefined;
 
   constructor(device: XenbusDevice, kernel: Kernel, shared: Shared) {
     this.device = device;
@@ -152,6 +154,9 @@ class Blkback implements BackendHooks {
     this.kernel.remove(this.watcher);
     if (this.idleGrants !== undefined) this.kernel.remove(this.idleGrants);
     this.idleGrants = undefined;
+    this.statistics?.poll(); // what was not told yet
+    if (this.statistics !== undefined) this.kernel.remove(this.statistics);
+    this.statistics = undefined;
     const { hypercalls } = this.kernel;
     for (const { queue, port, handles } of this.open) {
       this.kernel.offEvent(port);
@@ -213,7 +218,16 @@ class Blkback implements BackendHooks {
       idleMs,
     );
     this.kernel.add(this.idleGrants, 'control');
+    this.startStatistics();
     then(this.deviceKeys(slice, offered));
+  }
+
+  private startStatistics(): void {
+    const { counters } = this.shared.options;
+    if (counters === undefined) return;
+    const rings = this.open.map(({ queue }) => queue.counters);
+    this.statistics = new DiskStatistics(counters, this.toolstack['params'] ?? '', rings);
+    this.kernel.add(this.statistics, 'control');
   }
 
   /** Map one ring and bind its port. @returns why not, with nothing left mapped or bound */

@@ -1,10 +1,13 @@
 // What the disks of a driver domain are made of and what they offer.
+import type { SharedCounters } from '@splitring/hypervisor';
 import type { DiskTarget } from './disk-slice.ts';
 
 /** What a back end offers; everything but the first is optional and defaults to all there is. */
 export interface BlockBackendOptions {
   /** Find the disk that the toolstack's `params` names; undefined: there is none. */
   readonly disk: (params: string) => DiskTarget | undefined;
+  /** Where to count what each disk does, by the names of `diskCounterNames(params)`. Default: nowhere. */
+  readonly counters?: SharedCounters;
   /** log2 of the most pages a ring may have. Default 4: 512 requests. */
   readonly maxRingOrder?: number;
   /** Most rings of one disk. Default 4. */

@@ -8,6 +8,7 @@ import {
   DomainKernel,
   type Random,
   RingXenstoreClient,
+  SharedCounters,
   type StartInfo,
 } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
@@ -82,7 +83,12 @@ async function driverDomain(
   const disks = new OpenDisks(role.disks, kernel, hypercalls, bus);
   try {
     await environment.park(kernel, () => disks.isSettled);
-    const domain = startDriverDomain({ kernel, disks: disks.devices(), bridges: role.bridges });
+    const domain = startDriverDomain({
+      kernel,
+      disks: disks.devices(),
+      counters: new SharedCounters(role.counters.buffer, role.counters.names),
+      bridges: role.bridges,
+    });
     const { outside } = new OpenCards(role.cables, domain.bridges, { kernel, hypercalls, bus });
     const networks = await environment.openNetworks?.(role, kernel, new Map([...domain.bridges, ...outside]));
     domain.ready();

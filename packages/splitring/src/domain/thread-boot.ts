@@ -65,11 +65,19 @@ export interface CableBoot {
   readonly seed: number;
 }
 
+/** Counters that a domain writes and the host reads. */
+export interface CountersBoot {
+  readonly buffer: SharedArrayBuffer;
+  readonly names: readonly string[];
+}
+
 /** What a driver domain does. */
 export interface DriverRole {
   readonly kind: 'driver';
   readonly disks: readonly DiskBoot[];
   readonly bridges: readonly string[];
+  /** Counters that its back ends write. */
+  readonly counters: CountersBoot;
   /** Its network cards, by their cables. */
   readonly cables: readonly CableBoot[];
   /** Ways of its bridges, or from its cables, out of the machine. */
@@ -90,7 +98,7 @@ export interface GuestRole {
   /** Number of network cards to wait for. */
   readonly nics: number;
   /** Counters that the program writes. */
-  readonly counters: { readonly buffer: SharedArrayBuffer; readonly names: readonly string[] };
+  readonly counters: CountersBoot;
 }
 
 /** Everything that a domain's thread needs to start. */

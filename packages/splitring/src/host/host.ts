@@ -1,5 +1,6 @@
 // The host: one machine with its driver domains, to which guests are added.
 
+import { diskCounterNames } from '@splitring/backend';
 import {
   type Domain,
   type DomainUsage,
@@ -109,7 +110,10 @@ export class Host implements AsyncDisposable {
     return this.#uplinks.list();
   }
 
-  /** The driver domains. */
+  /**
+   * The driver domains. Their counters tell what the disks do, by name and measure: `vol0.requests`, `.sectors`,
+   * `.commands`, `.notifications`, `.refusals`, `.failures`.
+   */
   get driverDomains(): readonly RunningGuest[] {
     return this.#drivers;
   }
@@ -138,6 +142,8 @@ export class Host implements AsyncDisposable {
       cards.push(id);
       return id;
     });
+    const counters = SharedCounters.create(Object.keys(config.disks).flatMap(diskCounterNames));
+    const { buffer, names } = counters;
     const domain = this.#build(config.name);
     for (const id of [...disks.map((disk) => disk.routingId), ...cards]) {
       hypervisor.pci.add(id, domain.domid);
@@ -145,9 +151,10 @@ export class Host implements AsyncDisposable {
     }
     const driver = await this.#start(
       domain,
-      { kind: 'driver', disks, bridges, ...network, captures },
+      { kind: 'driver', disks, bridges, counters: { buffer, names }, ...network, captures },
       config.memory,
       [],
+      counters,
     );
     this.#drivers.push(driver);
     const ready = this.#toolstack.nodeExists(`/local/domain/${domain.domid}/data/ready`);
