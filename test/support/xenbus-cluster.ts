@@ -75,8 +75,7 @@ export class XenbusCluster {
   }
 
   /** Start a driver domain. */
-  driverDomain(domid = 1): RigDomain {
-    const domain = this.domain(domid);
+  driverDomain(domid = 1, domain = this.domain(domid)): RigDomain {
     const create = (device: XenbusDevice) => createBackendDriver(device, this.backHooks(device));
     this.buses.set(domid, new XenbusBackend(domain.kernel, [{ type: this.type, create }]));
     this.rig.pump();

@@ -47,6 +47,6 @@ export interface XenstoreClient {
    * @returns a function that ends the watch
    */
   watch(path: string, onEvent: (path: string) => void, depth?: number): () => void;
-  /** Start a transaction. */
+  /** Start a transaction, at once or when few enough of this client's are open. Whoever gets one must end it. */
   transaction(then: StoreCallback<XenstoreTransaction>): void;
 }

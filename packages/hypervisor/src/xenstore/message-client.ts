@@ -3,6 +3,7 @@
 // Everything that comes in lands in one bounded-per-poll inbox, so that callbacks run from poll() only.
 import { XS, XS_ERRORS } from '../io/xs-wire.ts';
 import type { StoreCallback, StoreReply, XenstoreClient, XenstoreTransaction } from './client.ts';
+import { TransactionGate } from './transaction-gate.ts';
 
 interface Pending {
   readonly type: number;
@@ -28,6 +29,7 @@ export abstract class MessageClient implements XenstoreClient {
   refusedWatches = 0;
   private readonly pending = new Map<number, Pending>();
   private readonly watches = new Map<string, ClientWatch>();
+  private readonly gate = new TransactionGate();
   private inbox: (() => void)[] = [];
   private lastReqId = 0;
   private lastToken = 0;
@@ -76,14 +78,17 @@ export abstract class MessageClient implements XenstoreClient {
   }
 
   transaction(then: StoreCallback<XenstoreTransaction>): void {
-    this.ask(XS.TRANSACTION_START, 0, '\0', (reply) => {
-      if (!reply.ok) {
-        then(reply);
-        return;
-      }
-      const tx = Number(reply.value.replace('\0', ''));
-      then({ ok: true, value: this.transactionOf(tx) });
-    });
+    this.gate.enter((leave) =>
+      this.ask(XS.TRANSACTION_START, 0, '\0', (reply) => {
+        if (!reply.ok) {
+          leave();
+          then(reply);
+          return;
+        }
+        const tx = Number(reply.value.replace('\0', ''));
+        then({ ok: true, value: this.transactionOf(tx, leave) });
+      }),
+    );
   }
 
   /** Run what came in, oldest first, at most 64 callbacks. @returns whether there was any */
@@ -161,7 +166,7 @@ export abstract class MessageClient implements XenstoreClient {
     this.inbox.push(() => then({ ok: false, error: 'EBUSY' }));
   }
 
-  private transactionOf(tx: number): XenstoreTransaction {
+  private transactionOf(tx: number, leave: () => void): XenstoreTransaction {
     return {
       read: (path, then) => this.ask(XS.READ, tx, `${path}\0`, then),
       directory: (path, then) => this.list(tx, path, then),
@@ -169,7 +174,11 @@ export abstract class MessageClient implements XenstoreClient {
       remove: (path, then) => this.ask(XS.RM, tx, `${path}\0`, plain(then)),
       setPermissions: (path, permissions, then) =>
         this.ask(XS.SET_PERMS, tx, setPermissionsPayload(path, permissions), plain(then)),
-      end: (isCommit, then) => this.ask(XS.TRANSACTION_END, tx, isCommit ? 'T\0' : 'F\0', plain(then)),
+      end: (isCommit, then) =>
+        this.ask(XS.TRANSACTION_END, tx, isCommit ? 'T\0' : 'F\0', (reply) => {
+          leave();
+          plain(then)(reply);
+        }),
     };
   }
 

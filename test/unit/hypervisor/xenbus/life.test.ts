@@ -49,6 +49,20 @@ test('devices attached before either domain runs connect once both do', (t) => {
   t.is(cluster.states({ ...spec, id: '1' }), '1/1');
 });
 
+test('two dozen devices of one driver domain that come in one moment all connect, within its quota of transactions', (t) => {
+  const cluster = new XenbusCluster();
+  const domids = Array.from({ length: 24 }, (_, i) => i + 2);
+  const guests = domids.map((domid) => cluster.domain(domid));
+  const driver = cluster.domain(1);
+  for (const domid of domids) cluster.attach(cluster.spec(domid));
+  for (const guest of guests) cluster.guest(guest.domid, guest);
+  cluster.driverDomain(1, driver);
+  t.deepEqual(
+    domids.map((domid) => cluster.states(cluster.spec(domid))),
+    domids.map(() => '4/4'),
+  );
+});
+
 test('a back end that publishes entries with Connected again makes the front end look', (t) => {
   const cluster = connected();
   cluster.backs[0]?.device.publish({ sectors: 128 }, 4);

@@ -1,5 +1,5 @@
 // The guest's client against a server that answers by hand: any order, wrong ids, wrong types, too much.
-import { RingXenstoreClient, type StoreReply } from '@splitring/hypervisor';
+import { RingXenstoreClient, type StoreReply, type XenstoreTransaction } from '@splitring/hypervisor';
 import { encodeXsMessage, latin1, readXsHeader, XS, XS_FEATURE, XS_PAGE } from '@splitring/hypervisor/io';
 import test from 'ava';
 import { ByteRingConsumer, ByteRingProducer, XENSTORE_PAGE } from 'sharedarraybuffer-ring';
@@ -226,4 +226,57 @@ test('a refused watch is counted', (t) => {
   server.say(XS.ERROR, server.take()[0]?.reqId ?? 0, 'ENOSPC\0');
   client.poll();
   t.is(client.refusedWatches, 1);
+});
+
+test('transactions beyond eight wait until others end, however those end; none is refused', (t) => {
+  const { server, client } = connect();
+  const open: XenstoreTransaction[] = [];
+  const errors: string[] = [];
+  const begin = () =>
+    client.transaction((reply) => {
+      if (reply.ok) open.push(reply.value);
+      else errors.push(reply.error);
+    });
+  const starts = () => server.take().filter(({ type }) => type === XS.TRANSACTION_START);
+  const grant = (asked: ReturnType<typeof starts>) => {
+    for (const { reqId } of asked) server.say(XS.TRANSACTION_START, reqId, `${reqId}\0`);
+    while (client.poll());
+  };
+  for (let i = 0; i < 12; i += 1) begin();
+  const first = starts();
+  t.is(first.length, 8);
+  server.say(XS.ERROR, first[0]?.reqId ?? 0, 'ENOSPC\0');
+  grant(first.slice(1));
+  t.deepEqual(errors, ['ENOSPC'], 'a refusal is told');
+  grant(starts());
+  t.is(open.length, 8, 'and makes room');
+  open[0]?.end(true, () => {});
+  open[1]?.end(false, () => {});
+  while (client.poll());
+  const ends = server.take();
+  t.deepEqual(
+    ends.map(({ type }) => type),
+    [XS.TRANSACTION_END, XS.TRANSACTION_END],
+    'room is made when the server has answered',
+  );
+  server.say(XS.TRANSACTION_END, ends[0]?.reqId ?? 0, 'OK\0');
+  server.say(XS.ERROR, ends[1]?.reqId ?? 0, 'EAGAIN\0');
+  while (client.poll());
+  grant(starts());
+  t.is(open.length, 10);
+});
+
+test('a lost connection makes room for transactions that wait', (t) => {
+  const { server, client } = connect();
+  const outcomes: string[] = [];
+  for (let i = 0; i < 9; i += 1) client.transaction((reply) => outcomes.push(reply.ok ? 'open' : reply.error));
+  server.take();
+  client.reconnect();
+  server.accept();
+  while (client.poll());
+  t.deepEqual(outcomes, new Array(8).fill('ECONNRESET'));
+  t.deepEqual(
+    server.take().map(({ type }) => type),
+    [XS.TRANSACTION_START],
+  );
 });
