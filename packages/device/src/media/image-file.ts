@@ -79,10 +79,14 @@ export class ImageFile implements Medium {
     return this.size;
   }
 
-  /** Look at the file's size again: it may have been grown. @returns the size in bytes, whole blocks */
+  /** Look at the file's size again. @returns the size in bytes, whole blocks; as before where the system does not tell */
   resample(): number {
-    const { size } = fstatSync(this.fd);
-    this.size = size - (size % this.blockBytes);
+    try {
+      const { size } = fstatSync(this.fd);
+      this.size = size - (size % this.blockBytes);
+    } catch {
+      // a file that cannot be examined fails its requests; its driver domain goes on
+    }
     return this.size;
   }
 

@@ -85,7 +85,7 @@ async function driverDomain(
     await environment.park(kernel, () => disks.isSettled);
     const domain = startDriverDomain({
       kernel,
-      disks: disks.devices(),
+      disks: disks.open(kernel.store),
       counters: new SharedCounters(role.counters.buffer, role.counters.names),
       bridges: role.bridges,
     });

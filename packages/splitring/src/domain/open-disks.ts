@@ -1,7 +1,7 @@
 // The disks of a driver domain: medium, controller model and native driver of each, on this thread's PCI bus.
 import { type BlockDevice, ImageFile, type Medium, MemoryMedium, NvmeController, NvmeDriver } from '@splitring/device';
-import type { DomainHypercalls, DomainKernel, PciBus } from '@splitring/hypervisor';
-import { InvariantError } from 'sharedarraybuffer-ring';
+import type { DomainHypercalls, DomainKernel, PciBus, XenstoreClient } from '@splitring/hypervisor';
+import { InvariantError, SplitringError } from 'sharedarraybuffer-ring';
 import type { DiskBoot } from './thread-boot.ts';
 
 /** Controllers have one namespace, and drivers one queue pair here. */
@@ -17,6 +17,7 @@ function openMedium(disk: DiskBoot): Medium {
 /** Hardware and native drivers of a driver domain's disks; the kernel that it was made with polls it. */
 export class OpenDisks {
   private readonly media: Medium[] = [];
+  private readonly controllers: NvmeController[] = [];
   private readonly drivers = new Map<string, NvmeDriver>();
 
   /** Plug in and start every disk. @throws MediumError for the first that cannot be opened */
@@ -25,7 +26,7 @@ export class OpenDisks {
       for (const disk of disks) {
         const medium = openMedium(disk);
         this.media.push(medium);
-        bus.plug(disk.routingId, (master) => new NvmeController(master, { media: [medium] }));
+        this.controllers.push(bus.plug(disk.routingId, (master) => new NvmeController(master, { media: [medium] })));
         const driver = new NvmeDriver(kernel, hypercalls.pci.open(disk.routingId), {
           queuePairs: 1,
           queueEntries: 256,
@@ -44,14 +45,26 @@ export class OpenDisks {
     return [...this.drivers.values()].every(({ state }) => state !== 'starting');
   }
 
-  /** The disks by name. @throws whatever a driver failed with */
-  devices(): ReadonlyMap<string, BlockDevice> {
-    return new Map(
-      [...this.drivers].map(([name, driver]) => {
-        if (driver.failure !== undefined) throw driver.failure;
-        return [name, driver.openDisk(FIRST_NAMESPACE, FIRST_QUEUE_PAIR)];
-      }),
-    );
+  /**
+   * The disks by name. Their sizes stand in the store from now on (`data/disks/<name>/sectors`), and the media are looked
+   * at again whenever the toolstack writes to `control/resample`. Once only.
+   * @throws SplitringError DISK_FAILED when a controller could not be brought up
+   */
+  open(store: XenstoreClient): ReadonlyMap<string, BlockDevice> {
+    const disks = new Map<string, BlockDevice>();
+    for (const [name, driver] of this.drivers) {
+      if (driver.failure !== undefined) {
+        throw new SplitringError('DISK_FAILED', `Cannot start disk ${name}: ${driver.failure}`, { name });
+      }
+      const disk = driver.openDisk(FIRST_NAMESPACE, FIRST_QUEUE_PAIR);
+      disk.onResize = () => store.write(`data/disks/${name}/sectors`, String(disk.capacitySectors));
+      disk.onResize(disk.capacitySectors);
+      disks.set(name, disk);
+    }
+    store.watch('control/resample', () => {
+      for (const controller of this.controllers) controller.resample(FIRST_NAMESPACE);
+    });
+    return disks;
   }
 
   /** Close the media; nothing may be in flight. Idempotent. */

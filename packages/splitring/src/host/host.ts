@@ -5,13 +5,9 @@ import {
   type Domain,
   type DomainUsage,
   type DomId,
-  type MemorySource,
   type RoutingId,
   routingId,
   SharedCounters,
-  separateBuffers,
-  sharedWasmMemory,
-  wasmMemoryPerExtent,
 } from '@splitring/hypervisor';
 import { vbdNumber } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
@@ -28,19 +24,14 @@ import {
 import { diskKeys, nicKeys } from './device-keys.ts';
 import { type DomainOutcome, outcomeOf, RunningGuest } from './domain.ts';
 import { type DiskStorage, prepareStorage } from './images.ts';
+import { memorySource } from './memory-source.ts';
+import { OfferedDisks } from './offered-disks.ts';
 import { planUplinks } from './plan-uplinks.ts';
 import { type HostPlatform, realPlatform } from './platform.ts';
 import { type DeviceRequest, Toolstack } from './toolstack.ts';
 import { type UplinkState, UplinkStates } from './uplink-states.ts';
 
 const MIB = 2 ** 20;
-
-/** A disk that guests can be given. */
-interface OfferedDisk {
-  readonly driver: DomId;
-  readonly sizeBytes: number;
-  readonly isReadonly: boolean;
-}
 
 /**
  * A machine. Close it: its driver domains hold images and threads.
@@ -62,7 +53,7 @@ export class Host implements AsyncDisposable {
   readonly #platform: HostPlatform;
   readonly #toolstack: Toolstack;
   readonly #uplinks: UplinkStates;
-  readonly #disks = new Map<string, OfferedDisk>();
+  readonly #disks: OfferedDisks;
   readonly #bridges = new Map<string, DomId>();
   /** Addresses in use, each by its bridge and itself, and whose they are. */
   readonly #addresses = new Map<string, string>();
@@ -89,6 +80,7 @@ export class Host implements AsyncDisposable {
       this.#failure = error;
       for (const guest of [...this.#guests.values(), ...this.#drivers]) guest.destroy();
     });
+    this.#disks = new OfferedDisks(this.#toolstack);
     this.#toolstack.onConsole = (domain, line) => this.onConsole(domain, line);
     this.#uplinks = new UplinkStates(this.#toolstack, (uplink) => {
       if (!this.#isClosed) this.onUplink(uplink);
@@ -120,7 +112,24 @@ export class Host implements AsyncDisposable {
 
   /** Capacity of a disk in bytes. @throws SplitringError NO_SUCH_DISK */
   diskBytes(name: string): number {
-    return this.#disk(name).sizeBytes;
+    return this.#disks.find(name).storage.sizeBytes;
+  }
+
+  /**
+   * Give a disk's image another size while it is in use. Guests that have all of it see it grow; slices stay as they
+   * are. It shrinks only where no running guest uses what would be cut off.
+   *
+   * @param size bytes, or text such as `512MiB`; a multiple of 512
+   * @returns the size in bytes, once the driver domain serves it; guests are told at the same moment
+   * @throws SplitringError NO_SUCH_DISK, BAD_SIZE, DISK_IN_USE, DISK_FIXED_SIZE (in memory), DISK_READ_ONLY,
+   * HOST_CLOSED, DRIVER_DOMAIN_FAILED; MediumError when the image cannot have that size. Nothing has changed then, but
+   * for DRIVER_DOMAIN_FAILED, which says what has
+   */
+  resizeDisk(name: string, size: string | number): Promise<number> {
+    if (this.#isClosed) {
+      return Promise.reject(new SplitringError('HOST_CLOSED', `Cannot resize ${name}: the host is closed`));
+    }
+    return this.#disks.resize(name, size);
   }
 
   /** Start a driver domain. Used by `createHost`. */
@@ -165,9 +174,8 @@ export class Host implements AsyncDisposable {
         `Cannot start driver domain ${config.name}: ${early.message}`,
       );
     }
-    for (const [name, { sizeBytes }] of storage) {
-      const isReadonly = config.disks[name]?.readonly === true;
-      this.#disks.set(name, { driver: domain.domid, sizeBytes, isReadonly });
+    for (const [name, each] of storage) {
+      this.#disks.offer({ name, driver, storage: each, isReadonly: config.disks[name]?.readonly === true });
     }
     for (const bridge of config.bridges) this.#bridges.set(bridge, domain.domid);
     this.#uplinks.follow(domain, config.uplinks, driver.exited);
@@ -195,7 +203,9 @@ export class Host implements AsyncDisposable {
       nics: checked.nics.length,
       counters: { buffer: counters.buffer, names: counters.names },
     };
+    this.#disks.use(domain.domid, checked.name, checked.disks);
     const release = () => {
+      this.#disks.release(domain.domid);
       for (const address of addresses) this.#addresses.delete(address);
     };
     const guest = await this.#start(domain, role, checked.memory, plan, counters).catch((error: unknown) => {
@@ -301,7 +311,8 @@ export class Host implements AsyncDisposable {
 
   #planDevices(config: CheckedDomain): Omit<DeviceRequest, 'front'>[] {
     const disks = config.disks.map((disk): Omit<DeviceRequest, 'front'> => {
-      const { driver, sizeBytes, isReadonly } = this.#disk(disk.from);
+      const { driver, storage, isReadonly } = this.#disks.find(disk.from);
+      const { sizeBytes } = storage;
       const { slice } = disk;
       if (slice !== undefined && slice.offset + slice.size > sizeBytes) {
         throw new SplitringError(
@@ -312,7 +323,7 @@ export class Host implements AsyncDisposable {
       return {
         type: 'vbd',
         id: String(vbdNumber(disk.name)),
-        back: driver,
+        back: driver.domid,
         frontKeys: { 'virtual-device': String(vbdNumber(disk.name)), 'device-type': 'disk' },
         backKeys: diskKeys({ ...disk, readonly: disk.readonly || isReadonly }),
       };
@@ -343,13 +354,6 @@ export class Host implements AsyncDisposable {
     return [...disks, ...nics];
   }
 
-  #disk(name: string): OfferedDisk {
-    const disk = this.#disks.get(name);
-    if (disk !== undefined) return disk;
-    const there = [...this.#disks.keys()].join(', ') || 'none';
-    throw new SplitringError('NO_SUCH_DISK', `Cannot find disk ${name}: there is ${there}`, { name });
-  }
-
   /** A random address below Xen's prefix, 00:16:3e. */
   #makeMac(): string {
     const tail = (this.#platform.random.nextU32() & 0x7fffff).toString(16).padStart(6, '0');
@@ -363,18 +367,6 @@ function addressTaken(name: string, bridge: string, mac: string, owner: string):
     mac,
     bridge,
   });
-}
-
-/** Where extents come from. @throws SplitringError BAD_CONFIG if there is no shared memory of that size */
-function memorySource(extents: CheckedHost['extents']): MemorySource {
-  if (extents === 'separate') return separateBuffers;
-  if (extents === 'separate-wasm') return wasmMemoryPerExtent();
-  try {
-    return sharedWasmMemory(extents.shared);
-  } catch (cause) {
-    const message = `Cannot make a host: extents: no shared WebAssembly memory of ${extents.shared} bytes`;
-    throw new SplitringError('BAD_CONFIG', message, { path: 'extents' }, cause);
-  }
 }
 
 /**

@@ -1,6 +1,6 @@
 // The images of a host's disks: checked, created sparse when missing, and held against a second user.
-import { existsSync, rmSync, statSync } from 'node:fs';
-import { holdImage, ImageFile, type ImageHold } from '@splitring/device';
+import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, rmSync, type Stats, statSync } from 'node:fs';
+import { holdImage, ImageFile, type ImageHold, MediumError } from '@splitring/device';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { CheckedDriverDomain } from './config.ts';
 
@@ -15,8 +15,10 @@ export interface DiskStorage {
   readonly image: string | undefined;
   /** Memory of a disk without an image. */
   readonly memory: SharedArrayBuffer | undefined;
-  /** Size in bytes. */
+  /** Size in bytes now. */
   readonly sizeBytes: number;
+  /** Give the image another size; its driver domain has to be told. @throws MediumError; TypeError without an image */
+  resize(sizeBytes: number): void;
   /** Let go of the image. Idempotent. `isAbandoned`: remove it if it was made just now, nothing is left behind. */
   release(isAbandoned: boolean): Promise<void>;
 }
@@ -29,7 +31,10 @@ export async function prepareStorage(name: string, disk: DiskConfig): Promise<Di
   const { image } = disk;
   if (image === undefined) {
     const sizeBytes = disk.size ?? DEFAULT_BYTES;
-    return { image, memory: new SharedArrayBuffer(sizeBytes), sizeBytes, release: async () => {} };
+    const resize = () => {
+      throw new TypeError(`Cannot resize ${name}: memory has one size`);
+    };
+    return { image, memory: new SharedArrayBuffer(sizeBytes), sizeBytes, resize, release: async () => {} };
   }
   const isNew = !existsSync(image);
   if (isNew) create(name, image, disk);
@@ -39,10 +44,46 @@ export async function prepareStorage(name: string, disk: DiskConfig): Promise<Di
     await hold.release();
   };
   try {
-    return { image, memory: undefined, sizeBytes: measure(image, disk.readonly), release };
+    return new ImageStorage(image, measure(image, disk.readonly), release);
   } catch (error) {
     await release(true);
     throw error;
+  }
+}
+
+/** An image that is held. */
+class ImageStorage implements DiskStorage {
+  readonly memory = undefined;
+  readonly image: string;
+  sizeBytes: number;
+  readonly release: DiskStorage['release'];
+  private readonly identity: Pick<Stats, 'dev' | 'ino'>;
+
+  constructor(image: string, sizeBytes: number, release: DiskStorage['release']) {
+    this.image = image;
+    this.sizeBytes = sizeBytes;
+    this.release = release;
+    this.identity = statSync(image);
+  }
+
+  resize(sizeBytes: number): void {
+    const { image, identity } = this;
+    let file: number | undefined;
+    try {
+      file = openSync(image, 'r+');
+      const { dev, ino } = fstatSync(file);
+      if (dev !== identity.dev || ino !== identity.ino) {
+        throw new MediumError('IMAGE_REPLACED', `Cannot resize image ${image}: it is another file than the disk's`, {
+          image,
+        });
+      }
+      ftruncateSync(file, sizeBytes);
+    } catch (error) {
+      throw MediumError.opening(image, error);
+    } finally {
+      if (file !== undefined) closeSync(file);
+    }
+    this.sizeBytes = sizeBytes;
   }
 }
 

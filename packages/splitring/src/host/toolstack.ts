@@ -99,19 +99,41 @@ export class Toolstack {
     this.kernel.requestPoll();
   }
 
-  /** Resolves when a node exists. */
-  nodeExists(path: string): Promise<void> {
+  /** Resolves when a node exists and, if it is asked for, has this value. `giveUp` ends the wait. */
+  nodeExists(path: string, value?: string, giveUp?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const end = this.store.watch(path, () => {
         this.store.read(path, (reply) => {
-          if (!reply.ok) return;
+          if (!reply.ok || (value !== undefined && reply.value !== value)) return;
           end();
           resolve();
         });
         this.kernel.requestPoll();
       });
+      giveUp?.addEventListener('abort', end);
       this.kernel.requestPoll();
     });
+  }
+
+  /**
+   * Have a driver domain look at its images, and wait until it has found that size.
+   * @returns false if it has not within `timeoutMs`
+   */
+  async resample(domid: DomId, disk: string, sectors: number, timeoutMs: number): Promise<boolean> {
+    const home = `/local/domain/${domid}`;
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), timeoutMs);
+    const given = new Promise<false>((resolve) => {
+      deadline.signal.addEventListener('abort', () => resolve(false));
+    });
+    const found = this.nodeExists(`${home}/data/disks/${disk}/sectors`, String(sectors), deadline.signal);
+    this.store.write(`${home}/control/resample`, disk);
+    this.kernel.requestPoll();
+    try {
+      return await Promise.race([found.then(() => true), given]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   /** Call back with a node's value, now and whenever it changes; undefined while it is not there. @returns how to end it */
