@@ -20,4 +20,4 @@ export type { NicCounters } from './net/net-counters.ts';
 export { createNetFrontend, type NetFrontendOptions } from './net/netfront.ts';
 export type { Nic } from './net/nic.ts';
 export type { RxFrame } from './net/rx-frame.ts';
-export type { TxOffload } from './net/tx-queue.ts';
+export type { TxOffload } from './net/tx-offload.ts';

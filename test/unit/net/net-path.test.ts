@@ -1,4 +1,5 @@
 // The network data path end to end in one thread: guest, driver domain with a bridge, guest.
+import type { TxOffload } from '@splitring/frontend';
 import test, { type ExecutionContext } from 'ava';
 import { BROADCAST, etherFrame, ipFrame, NetLab, pattern } from '../../support/net-lab.ts';
 
@@ -171,3 +172,51 @@ test('Nic passes offload flags and segment sizes on, also as extra info', (t) =>
     [2014, true, true, 2, 900],
   ]);
 });
+
+test('Nic sendBatch carries the offloads of its frames, wherever a batch is taken up again', (t) => {
+  const lab = new NetLab();
+  const [a, b] = [lab.guest(), lab.guest()];
+  const seen: [number, boolean, number][] = [];
+  b.nic.onFrame = (frame) => seen.push([frame.lengthBytes, frame.isChecksumBlank, frame.gsoSizeBytes]);
+  b.nic.send(etherFrame(BROADCAST, b.mac, new Uint8Array(46)));
+  lab.machine.settle();
+  const kinds: readonly (TxOffload | undefined)[] = [
+    undefined,
+    { isChecksumBlank: true },
+    { gsoSizeBytes: 1448, gsoType: 1 },
+  ];
+  const frames = Array.from({ length: 300 }, (_, i) => ipFrame(b.mac, a.mac, pattern(i % 3 === 2 ? 20_000 : 100, i)));
+  const offloads = frames.map((_, i) => kinds[i % 3]);
+  for (let sent = 0, turn = 0; sent < frames.length; turn += 1) {
+    t.true(turn < frames.length, 'progress');
+    sent += a.nic.sendBatch(frames, sent, offloads);
+    lab.machine.settle();
+  }
+  const want = frames.map((frame, i) => [frame.length, i % 3 !== 0, i % 3 === 2 ? 1448 : 0]);
+  t.deepEqual(seen, want as typeof seen);
+  t.is(a.nic.sendBatch(frames.slice(0, 2), 0, []), 2, 'a list that ends early leaves the others as they are');
+});
+
+const wrongOffloads: readonly (readonly [string, TxOffload])[] = [
+  ['a segment size of 0', { gsoSizeBytes: 0, gsoType: 1 }],
+  ['a negative segment size', { gsoSizeBytes: -1, gsoType: 1 }],
+  ['a segment size beyond 16 bits', { gsoSizeBytes: 65_536, gsoType: 1 }],
+  ['a segment size that is no integer', { gsoSizeBytes: 1448.5, gsoType: 1 }],
+  ['no GSO type', { gsoSizeBytes: 1448 }],
+  ['an unknown GSO type', { gsoSizeBytes: 1448, gsoType: 3 }],
+];
+for (const [name, offload] of wrongOffloads) {
+  test(`Nic send refuses ${name} before anything changes`, (t) => {
+    const lab = new NetLab();
+    const [a, b] = [lab.guest(), lab.guest()];
+    const frame = ipFrame(b.mac, a.mac, new Uint8Array(3000));
+    t.throws(() => a.nic.send(frame, offload), { instanceOf: RangeError });
+    t.throws(() => a.nic.sendBatch([frame], 0, [offload]), { instanceOf: RangeError });
+    lab.machine.settle();
+    t.is(a.nic.counters.txFrames, 0);
+    t.is(a.nic.brokenBy, undefined);
+    t.true(a.nic.send(frame));
+    lab.machine.settle();
+    t.is(a.nic.counters.txOkay + a.nic.counters.txDropped, 1, 'the connection lives');
+  });
+}

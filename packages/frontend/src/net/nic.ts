@@ -7,7 +7,7 @@ import { formatMacAddress } from './mac-address.ts';
 import { createNicCounters, type NicCounters } from './net-counters.ts';
 import type { NicQueue } from './nic-queue.ts';
 import type { RxFrame } from './rx-frame.ts';
-import type { TxOffload } from './tx-queue.ts';
+import { checkOffload, type TxOffload } from './tx-offload.ts';
 
 /** Frames handed to `onFrame` in one poll and queue, so that one busy card cannot hold the thread. */
 const RX_BUDGET = 128;
@@ -82,10 +82,11 @@ export class Nic implements Stepped {
    *
    * Frames are published eight at a time, and at the end of the turn.
    * @returns false while there is no room or no link: wait with `whenWritable`, or drop the frame
-   * @throws RangeError for a length outside those limits
+   * @throws RangeError for a length outside those limits, and for an `offload` that no back end would take
    */
   send(frame: Uint8Array, offload?: TxOffload): boolean {
     if (frame.length < ETHERNET_HEADER_BYTES || frame.length > XEN_NETIF_MAX_TX_SIZE) refuseLength(frame.length);
+    if (offload !== undefined) checkOffload(offload);
     const queue = this.queues.length === 1 ? this.queues[0] : this.pickQueue(frame);
     if (queue === undefined || !this.isUp) {
       this.counters.txFull += 1;
@@ -99,11 +100,18 @@ export class Nic implements Stepped {
     return isSent;
   }
 
-  /** Send `frames[from …]` in order until one does not fit. @returns how many were sent */
-  sendBatch(frames: readonly Uint8Array[], from = 0): number {
+  /**
+   * Send `frames[from …]` in order until one does not fit; `offloads[i]`, if there is one, belongs to `frames[i]`.
+   *
+   * @returns how many were sent
+   * @throws RangeError as `send`; the frames before that one were sent
+   * @example
+   * for (let at = 0; at < frames.length; at += nic.sendBatch(frames, at)) await nic.whenWritable();
+   */
+  sendBatch(frames: readonly Uint8Array[], from = 0, offloads?: readonly (TxOffload | undefined)[]): number {
     let index = from;
     for (; index < frames.length; index += 1) {
-      if (!this.send(frames[index] as Uint8Array)) break; // in range
+      if (!this.send(frames[index] as Uint8Array, offloads?.[index])) break; // in range
     }
     return index - from;
   }

@@ -20,16 +20,7 @@ import { FrontRing, initRing, ProtocolError } from 'sharedarraybuffer-ring';
 import { GRANTED_PAGE_BYTES, GrantedPages } from './granted-pages.ts';
 import type { NicCounters } from './net-counters.ts';
 import type { QueueWiring } from './queue-wiring.ts';
-
-/** What the sender leaves for later to compute. */
-export interface TxOffload {
-  /** The transport checksum field holds only the pseudo-header sum. */
-  readonly isChecksumBlank?: boolean;
-  /** Segment size (MSS) in bytes of a large TCP frame; implies a blank checksum. */
-  readonly gsoSizeBytes?: number;
-  /** XEN_NETIF_GSO_TYPE_* of that frame. */
-  readonly gsoType?: number;
-}
+import type { TxOffload } from './tx-offload.ts';
 
 /** Frames staged before they are published without waiting for the end of the turn. */
 const PUBLISH_BATCH = 8;
