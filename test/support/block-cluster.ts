@@ -82,9 +82,13 @@ export class BlockCluster {
     new XenbusBackend(kernel, [this.backend]);
   }
 
-  /** Add a guest and run until its disk `xvda` is there. */
-  guest(options: Partial<BlockFrontendOptions> & { backKeys?: Record<string, string> } = {}): ClusterGuest {
+  /** Add a guest and run until its disk `xvda` is there; `early` gets the guest before it has one. */
+  guest(
+    options: Partial<BlockFrontendOptions> & { backKeys?: Record<string, string> } = {},
+    early: (hypercalls: DomainHypercalls) => void = () => {},
+  ): ClusterGuest {
     const hypercalls = this.hypervisor.attachInThread(this.hypervisor.createDomain({ name: 'guest' }));
+    early(hypercalls);
     const domain = this.introduce(hypercalls, `guest${hypercalls.domid}`);
     let disk: Disk | undefined;
     const onDisk = (made: Disk) => {

@@ -121,7 +121,8 @@ export class Disk {
   }
 
   /**
-   * Take a buffer whose data moves without being copied: whole pages, zero or not, that start at a page boundary.
+   * Take a buffer whose data moves without being copied: whole pages, zero or not, that start at a page boundary. A
+   * request with part of a page lets the back end see all of that page.
    * @returns undefined if there is no such room now
    */
   allocate(lengthBytes: number): Uint8Array | undefined {
@@ -141,7 +142,7 @@ export class Disk {
       throw new TypeError('Cannot release this buffer: it is not allocated from this disk');
     }
     const first = offset >> PAGE_SHIFT;
-    pool.giveBack(first, Math.ceil((offset + buffer.byteLength) / PAGE_SIZE) - first);
+    pool.giveBackZeroed(first, Math.ceil((offset + buffer.byteLength) / PAGE_SIZE) - first);
   }
 
   /** The disk without comfort, for programs that count nanoseconds. Ordering with the methods here is the caller's. */
