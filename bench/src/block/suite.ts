@@ -79,6 +79,24 @@ const FRONT_CASE: CaseSpec = {
   ],
 };
 
+/** Controller, native driver and IOMMU against a disk that has none of them, below the same back end. */
+function modelCase(pattern: 'random' | 'sequential', depth: number): CaseSpec {
+  const params = { bytes: 4096, depth, pattern, op: 'read' };
+  const short = pattern === 'random' ? 'rand' : 'seq';
+  return {
+    name: `model-${short}-read-4k-d${depth}`,
+    title: `${pattern} read of 4 KiB, ${depth} in flight, with and without the NVMe model and the IOMMU`,
+    unit: 'requests/s',
+    group: 'model',
+    x: `${short} ${depth}`,
+    trialMs: 10,
+    isFullOnly: true,
+    subjects: [{ name: 'modeled', run: { module: module('model'), params }, baselines: ['direct'] }],
+  };
+}
+
+const MODEL_CASES = [modelCase('random', 1), modelCase('random', 32), modelCase('sequential', 128)];
+
 function crowdCase(name: string, title: string, params: CrowdParams): CaseSpec {
   return {
     name,
@@ -137,7 +155,7 @@ function cases(): CaseSpec[] {
   const loads = LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
     depths.map((depth) => blockCase(name, { bytes, depth, pattern, op })),
   );
-  return [...loads, ...PROGRAMS, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
+  return [...loads, ...PROGRAMS, ...MODEL_CASES, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
 }
 
 function bar(caseName: string, baseline: string, must: number, aim: number): Bar {
@@ -193,6 +211,7 @@ export const blockSuite: Suite = {
     'await-read-4k': 'requests in flight',
     'sync-read-4k': 'requests in flight',
     front: 'requests in flight',
+    model: 'load',
     guests: 'guests and load',
     neighbour: 'measure',
   },
@@ -208,6 +227,16 @@ export const blockSuite: Suite = {
       aim: 27,
       text: 'time of one own read against what a request costs the guest ≥ 15',
     },
+    ...MODEL_CASES.map(
+      ({ name }): Bar => ({
+        case: name,
+        subject: 'modeled',
+        baseline: 'direct',
+        must: 0.9,
+        aim: 0.97,
+        text: 'rate against the same path without NVMe model and IOMMU ≥ 0.9',
+      }),
+    ),
     ...crowdBars('guests-16-rand', [0.55, 0.8], [0.8, 0.95]),
     ...crowdBars('guests-16-seq', [1.3, 2], [0.8, 0.95]),
     ...crowdBars('guests-16-greedy', undefined, [0.6, 0.9]),

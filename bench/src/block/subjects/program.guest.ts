@@ -2,7 +2,8 @@
 // `disk.readSync(…)`.
 import { defineGuest, type GuestContext } from 'splitring/guest';
 import { Positions } from '../params.ts';
-import { type GuestLoad, type LoadArguments, type LoadTime, serveTrials } from './serve-trials.ts';
+import type { LoadTime } from '../queue-load.ts';
+import { type GuestLoad, type LoadArguments, serveTrials } from './serve-trials.ts';
 
 class ProgramLoad implements GuestLoad {
   private readonly disk: ReturnType<GuestContext['disk']>;

@@ -3,6 +3,7 @@ import { threadId } from '../../harness/affinity.ts';
 import { threadCpuNs } from '../../harness/cpu-time.ts';
 import { OwnLoop } from '../own-loop.ts';
 import { type BlockParams, CONTROL, RESULT } from '../params.ts';
+import type { LoadTime } from '../queue-load.ts';
 
 /** What the bench hands to its guest. */
 export interface LoadArguments {
@@ -11,13 +12,6 @@ export interface LoadArguments {
   readonly image: string;
   readonly params: BlockParams;
   readonly seed: number;
-}
-
-/** What `operations` operations took. */
-export interface LoadTime {
-  readonly elapsedNs: number;
-  /** How much of it the front end was busy; NaN if that was not timed. */
-  readonly busyNs: number;
 }
 
 /** A load through the disk. */
