@@ -12,8 +12,8 @@ export interface CrowdParams extends Readonly<Record<string, string | number | b
   readonly pattern: string;
 }
 
-/** Words shared by all: the number of the trial, what is left to do, guests that have finished. */
-export const CROWD = { trial: 0, left: 1, finished: 2, words: 3 } as const;
+/** Words shared by all: the number of the trial, what is left to do, guests that have finished, guests that have begun. */
+export const CROWD = { trial: 0, left: 1, finished: 2, ready: 3, words: 4 } as const;
 
 /** Bytes of a request. */
 export const CROWD_BYTES = 4096;

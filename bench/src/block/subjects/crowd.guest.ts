@@ -22,8 +22,11 @@ export default defineGuest<CrowdArguments, number>((guest) => {
   const done = new Int32Array(counts);
   const disk = guest.disk('xvda');
   const queue = disk.openQueue();
-  const buffers = Array.from({ length: depth }, () => disk.allocate(CROWD_BYTES));
-  const places = buffers.map((buffer) => (buffer === undefined ? 0 : queue.placeOf(buffer)));
+  const places = Array.from({ length: depth }, () => {
+    const buffer = disk.allocate(CROWD_BYTES);
+    if (buffer === undefined) throw new Error(`Cannot read ${depth} pages at once: the disk has no memory for so many`);
+    return queue.placeOf(buffer);
+  });
   const params: BlockParams = { bytes: CROWD_BYTES, depth, pattern, op: 'read' };
   const positions = new Positions(params, index * 977);
   const free = Int32Array.from(places.keys());
@@ -36,35 +39,39 @@ export default defineGuest<CrowdArguments, number>((guest) => {
     if (status !== 0) failures += 1;
   };
 
-  /** Stage up to `most` reads. @returns how many */
-  function refill(most: number): number {
-    let count = 0;
-    for (; freeCount > 0 && count < most; count += 1) {
-      const cookie = free[taken % depth] as number; // in range
-      queue.read(positions.next(), places[cookie] as number, CROWD_BYTES, cookie);
-      taken = (taken + 1) % depth;
-      freeCount -= 1;
+  /** Take some of what is left to do. @returns how many reads */
+  function draw(): number {
+    return Atomics.load(words, CROWD.left) > 0 && Atomics.sub(words, CROWD.left, DRAW) > 0 ? DRAW : 0;
+  }
+
+  function stage(): void {
+    const cookie = free[taken % depth] as number; // in range
+    if (!queue.read(positions.next(), places[cookie] as number, CROWD_BYTES, cookie)) {
+      throw new Error(`Cannot read with ${depth - freeCount} reads in flight: the queue refuses`);
     }
-    queue.publish();
-    return count;
+    taken = (taken + 1) % depth;
+    freeCount -= 1;
   }
 
   function run(): number {
     let drawn = 0;
     let total = 0;
     for (;;) {
-      if (drawn === 0 && Atomics.load(words, CROWD.left) > 0 && Atomics.sub(words, CROWD.left, DRAW) > 0) drawn = DRAW;
-      if (drawn === 0 && freeCount === depth) return total;
-      if (drawn > 0 && freeCount > 0) {
-        const staged = refill(drawn);
-        drawn -= staged;
-        total += staged;
-        if (freeCount > 0) continue;
+      while (freeCount > 0) {
+        if (drawn === 0) drawn = draw();
+        if (drawn === 0) break;
+        stage();
+        drawn -= 1;
+        total += 1;
       }
+      queue.publish();
+      if (freeCount === depth) return total;
       queue.wait();
     }
   }
 
+  Atomics.add(words, CROWD.ready, 1);
+  Atomics.notify(words, CROWD.ready);
   for (let trial = 0; ; ) {
     Atomics.wait(words, CROWD.trial, trial);
     trial = Atomics.load(words, CROWD.trial);

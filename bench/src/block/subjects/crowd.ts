@@ -28,6 +28,9 @@ export async function open(params: CrowdParams): Promise<OpenSubject> {
       return host.createDomain({ name: `guest${index}`, program, args, disks: [{ name: 'xvda', from: 'vol0' }] });
     }),
   );
+  const failure = Promise.race(guests.map(({ name, exited }) => exited.then((outcome) => fail(name, outcome))));
+  failure.catch(() => {}); // without anybody waiting for it, at the end
+  await Promise.race([all(words, CROWD.ready, count), failure]);
   const own = new OwnLoop(image.path, { bytes: CROWD_BYTES, depth: params.depth, pattern, op: 'read' }, 99);
 
   async function trial(operations: number): Promise<Trial> {
@@ -38,10 +41,7 @@ export async function open(params: CrowdParams): Promise<OpenSubject> {
     const from = performance.now();
     Atomics.add(words, CROWD.trial, 1);
     Atomics.notify(words, CROWD.trial);
-    for (let finished = 0; finished < count; finished = Atomics.load(words, CROWD.finished)) {
-      const wait = Atomics.waitAsync(words, CROWD.finished, finished, 1000);
-      if (wait.async) await wait.value;
-    }
+    await Promise.race([all(words, CROWD.finished, count), failure]);
     const elapsedNs = (performance.now() - from) * 1e6;
     const total = done.reduce((sum, one) => sum + one, 0);
     return {
@@ -63,4 +63,16 @@ export async function open(params: CrowdParams): Promise<OpenSubject> {
       image.remove();
     },
   };
+}
+
+/** Wait until a word has reached `count`. */
+async function all(words: Int32Array, word: number, count: number): Promise<void> {
+  for (let seen = Atomics.load(words, word); seen < count; seen = Atomics.load(words, word)) {
+    const wait = Atomics.waitAsync(words, word, seen, 1000);
+    if (wait.async) await wait.value;
+  }
+}
+
+function fail(name: string, outcome: { readonly kind: string; readonly message: string }): never {
+  throw new Error(`${name} has ended: ${outcome.kind}, ${outcome.message}`);
 }
