@@ -9,6 +9,8 @@ export interface RamDiskOptions {
   readonly tags?: number;
   readonly maxPages?: number;
   readonly hasDiscard?: boolean;
+  /** Commands answered in a poll; default all. */
+  readonly burst?: number;
 }
 
 /** Answers in order, from `poll`; `execute` may be replaced to fail, and `isStalled` holds everything back. */
@@ -28,6 +30,7 @@ export class RamDisk implements BlockDevice {
   fault: (command: BlockCommand) => BlockStatus = () => BLOCK_STATUS.okay;
   flushes = 0;
   private readonly tags: number;
+  private readonly burst: number;
   private readonly queue: BlockCommand[] = [];
   private visible = 0;
   private readonly page: (frame: number) => Uint8Array;
@@ -37,6 +40,7 @@ export class RamDisk implements BlockDevice {
     this.capacitySectors = options.sectors;
     this.logicalBlockBytes = options.logicalBlockBytes ?? 512;
     this.tags = options.tags ?? 64;
+    this.burst = options.burst ?? Number.POSITIVE_INFINITY;
     this.maxPages = options.maxPages ?? 256;
     this.hasDiscard = options.hasDiscard ?? true;
     this.bytes = new Uint8Array(options.sectors * 512);
@@ -60,7 +64,8 @@ export class RamDisk implements BlockDevice {
 
   poll(): boolean {
     if (this.isStalled || this.visible === 0) return false;
-    for (; this.visible > 0; this.visible -= 1) {
+    for (let left = this.burst; left > 0 && this.visible > 0; left -= 1) {
+      this.visible -= 1;
       const command = this.queue.shift();
       if (command !== undefined) this.onComplete(command.cookie, this.execute(command));
     }

@@ -1,5 +1,6 @@
 // One ring of a guest's disk, from the back end's side: copy → parse → validate → execute → finish.
 // hot path: bench/src/block
+// long file: the stations of one request share its ring, its table and the command being built
 import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
 import type { EvtchnPort, Hypercalls } from '@splitring/hypervisor';
 import {
@@ -49,6 +50,8 @@ export class BlkbackQueue {
   cookieBase: number;
   /** Credit left in the present round, in cost units; below zero is debt. */
   deficit: number;
+  /** Requests that may be in flight when another is taken; set by whoever schedules. */
+  window: number;
   /** No more requests are taken: the connection ends when the last one in flight is done. */
   isClosing: boolean;
   readonly limit: RateLimit | undefined;
@@ -99,6 +102,7 @@ export class BlkbackQueue {
     this.waiting = 0;
     this.cookieBase = 0;
     this.deficit = 0;
+    this.window = Number.MAX_SAFE_INTEGER;
     this.isClosing = false;
     this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));
     this.cutSlot = -1;
@@ -125,6 +129,11 @@ export class BlkbackQueue {
     return this.requests.count;
   }
 
+  /** Whether it has as much in flight as it may, and can only go on after a completion. */
+  get isHeld(): boolean {
+    return this.requests.count >= this.window;
+  }
+
   /** Requests that wait in the ring, plus one for a request that is only half submitted; 0 if there is nothing to do. */
   pending(): number {
     if (this.isClosing) return 0;
@@ -134,7 +143,8 @@ export class BlkbackQueue {
   }
 
   /**
-   * Take requests until `deficit` is spent, the ring is empty or the device is full. Everything taken is submitted.
+   * Take requests until `deficit` is spent, the window or the device is full, or the ring is empty. A command that
+   * neighbours are being merged into is finished on credit. Everything taken is submitted.
    * @returns whether anything was done
    */
   take(): boolean {
@@ -173,8 +183,13 @@ export class BlkbackQueue {
     this.hypercalls.notify(this.port);
   }
 
-  /** Before sleeping: ask for a notification, then look again. @returns true if there is something to do */
+  /**
+   * Before sleeping: ask for a notification, then look again. A held ring asks for none: the completion that opens its
+   * window wakes us, and then we look at the ring anyway.
+   * @returns true if there is something to do
+   */
   arm(): boolean {
+    if (this.isHeld) return false;
     return !this.isClosing && this.ring.broken === undefined && this.ring.finalCheck();
   }
 
@@ -203,9 +218,10 @@ export class BlkbackQueue {
     this.grants.releaseAll();
   }
 
-  /** Whether credit, rate limit and the device let one more request be taken. */
+  /** Whether credit, window, rate limit and the device let one more request be taken. */
   private get mayTake(): boolean {
-    return this.deficit > 0 && this.room > 0 && (this.limit === undefined || this.limit.hasTokens);
+    const isDue = (this.deficit > 0 && !this.isHeld) || this.builder.isGrowing;
+    return isDue && this.room > 0 && (this.limit === undefined || this.limit.hasTokens);
   }
 
   private publishBatch(): number {

@@ -6,6 +6,8 @@ import { type BlkifParser, spanFirst } from './blkif-parser.ts';
 
 /** Requests of this many pages gain nothing from being merged. */
 const LARGE_PAGES = 32;
+/** A command of neighbours is not cut in two by the end of a turn before it has so many pages. */
+const WORTHWHILE_PAGES = 32;
 
 /** A command of which only the fields matter that its operation uses. */
 export function newCommand(): BlockCommand {
@@ -41,6 +43,11 @@ export class CommandBuilder {
   /** Whether nothing is being built. */
   get isEmpty(): boolean {
     return this.firstSlot < 0;
+  }
+
+  /** Whether neighbours were merged into the command, and a few more would do it good. */
+  get isGrowing(): boolean {
+    return this.lastSlot !== this.firstSlot && this.firstSlot >= 0 && this.command.pageCount < WORTHWHILE_PAGES;
   }
 
   /** Whether the parsed request, which starts at device sector `start`, continues the command. */

@@ -13,8 +13,14 @@ const SHARED_QUANTUM = 8 * SMALL_REQUEST_COST;
 /** Bounds of a turn for a ring that is alone, in small requests. */
 const ALONE_MIN = 8;
 const ALONE_MAX = 32;
-/** A ring that had work so many rounds ago still counts as sharing: it is only about to ask again. */
-const RECENT_ROUNDS = 8;
+/** A ring that had work so many working rounds ago still counts as sharing: its guest is only about to ask again. */
+const RECENT_ROUNDS = 64;
+/**
+ * Requests that a ring of weight 1 may have at the device while several share it. A device serves its commands in the
+ * order they came, so whatever a ring has queued there goes ahead of everybody: the queue, not the round, would be the
+ * scheduler.
+ */
+const SHARED_WINDOW = 8;
 /** How long a guest that sent rubbish is not listened to. */
 const DAMPER_MS = 1;
 
@@ -32,6 +38,8 @@ export class DiskScheduler implements Stepped, CommandSink {
   private queues: readonly BlkbackQueue[] = [];
   /** Where the next round starts. */
   private rotor = 0;
+  /** Rings that have or recently had work, as of this round. */
+  private sharing = 0;
   /** Who gets the completions of cookies `index << SLOT_BITS` and up. */
   private readonly owners: (BlkbackQueue | undefined)[] = [];
   private hasSubmitted = false;
@@ -104,38 +112,20 @@ export class DiskScheduler implements Stepped, CommandSink {
 
   /** One round over the rings that have work. */
   private serve(): boolean {
-    const { queues } = this;
-    const count = queues.length;
     if (this.resumeMs !== Number.POSITIVE_INFINITY) this.resume();
-    let active = 0;
-    let sharing = 0;
-    let pending = 0;
-    for (let i = 0; i < count; i += 1) {
-      const queue = queues[i] as BlkbackQueue; // in range
-      const waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
-      queue.waiting = waiting;
-      if (waiting === 0) {
-        queue.deficit = 0;
-        if (queue.idleRounds < RECENT_ROUNDS) queue.idleRounds += 1;
-      } else {
-        active += 1;
-        queue.idleRounds = 0;
-        pending = waiting + queue.inFlight;
-      }
-      if (queue.idleRounds < RECENT_ROUNDS) sharing += 1;
-    }
-    if (active === 0) return false;
-    // Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns.
-    const alone = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, pending >> 1));
+    if (!this.survey()) return false;
+    const { queues, sharing } = this;
+    const count = queues.length;
     let hasWorked = false;
     let at = this.rotor;
     for (let left = count; left > 0; left -= 1) {
       if (at >= count) at = 0;
       const queue = queues[at] as BlkbackQueue; // in range
       if (queue.waiting > 0) {
-        queue.deficit = sharing === 1 ? alone : queue.deficit + SHARED_QUANTUM * queue.weight;
-        // A ring in debt has work as well: its credit grows with every round.
-        if (queue.take() || queue.deficit <= 0) hasWorked = true;
+        if (sharing === 1) this.grantAlone(queue);
+        else this.grantShare(queue);
+        // A ring in debt has work as well, its credit grows with every round; a held one waits for its completions.
+        if (queue.take() || (queue.deficit <= 0 && !queue.isHeld)) hasWorked = true;
         if (queue.hasMisbehaved || queue.limit !== undefined) this.pauseIfDue(queue);
         if (this.device.freeTags === 0) {
           this.rotor = at;
@@ -146,6 +136,46 @@ export class DiskScheduler implements Stepped, CommandSink {
     }
     this.rotor = this.rotor + 1 < count ? this.rotor + 1 : 0;
     return hasWorked;
+  }
+
+  /** See who has work, and how many share the disk. @returns whether anybody has work */
+  private survey(): boolean {
+    const { queues } = this;
+    let active = 0;
+    let sharing = 0;
+    for (let i = 0; i < queues.length; i += 1) {
+      const queue = queues[i] as BlkbackQueue; // in range
+      queue.waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
+      if (queue.waiting > 0) {
+        active += 1;
+        queue.idleRounds = 0;
+      } else {
+        queue.deficit = 0;
+      }
+      if (queue.idleRounds < RECENT_ROUNDS) sharing += 1;
+    }
+    this.sharing = sharing;
+    if (active === 0 || active === sharing) return active > 0;
+    // Only rounds with work count: a ring does not become a stranger while nobody asks for anything.
+    for (let i = 0; i < queues.length; i += 1) {
+      const queue = queues[i] as BlkbackQueue; // in range
+      if (queue.waiting === 0 && queue.idleRounds < RECENT_ROUNDS) queue.idleRounds += 1;
+    }
+    return true;
+  }
+
+  /** Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns. */
+  private grantAlone(queue: BlkbackQueue): void {
+    const half = (queue.waiting + queue.inFlight) >> 1;
+    queue.deficit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
+    queue.window = Number.MAX_SAFE_INTEGER;
+  }
+
+  /** Credit is not saved up: a ring that could not use it (held, device full) gets no burst later. */
+  private grantShare(queue: BlkbackQueue): void {
+    const quantum = SHARED_QUANTUM * queue.weight;
+    queue.deficit = Math.min(quantum, queue.deficit + quantum);
+    queue.window = Math.max(1, Math.floor(SHARED_WINDOW * queue.weight));
   }
 
   /** Stop listening to a ring that sent rubbish or used up its limit. */
