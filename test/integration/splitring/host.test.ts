@@ -124,6 +124,12 @@ const refused: readonly {
   { name: 'a name with a space', config: { name: 'a b' }, code: 'BAD_CONFIG', message: /name: use 1 to 63/ },
   { name: 'a word that is not known', config: { disk: [] }, code: 'BAD_CONFIG', message: /disk/ },
   {
+    name: 'arguments that no thread can be given',
+    config: { args: { call: () => 1 } },
+    code: 'BAD_CONFIG',
+    message: /args: a thread can be given plain data only/,
+  },
+  {
     name: 'a disk that is not there',
     config: { disks: [{ name: 'xvda', from: 'vol9' }] },
     code: 'NO_SUCH_DISK',
@@ -188,6 +194,26 @@ test.serial('a closed host creates nothing, and closing twice is harmless', asyn
   await host.close();
   await t.throwsAsync(() => host.createDomain({ name: 'late', program: faulty }), { code: 'HOST_CLOSED' });
 });
+
+test.serial(
+  'after the end of a driver domain its disks and bridges are refused at once; nothing is left behind',
+  async (t) => {
+    await withHost(async (host) => {
+      const [io] = host.driverDomains;
+      io?.destroy();
+      await io?.exited;
+      t.true(io?.hasEnded);
+      const refused = { code: 'DRIVER_DOMAIN_ENDED', message: /driver domain io, which serves its devices, has ended/ };
+      for (const devices of [{ disks: guestDisk }, { nics: [{ bridge: 'lan0' }] }]) {
+        await t.throwsAsync(host.createDomain({ name: 'late', program: faulty, ...devices }), refused);
+      }
+      t.deepEqual(
+        host.inspect().map(({ name }) => name),
+        ['dom0'],
+      );
+    });
+  },
+);
 
 test.serial('two cards with one address on one bridge are refused; a successor may have it', async (t) => {
   await withHost(async (host) => {

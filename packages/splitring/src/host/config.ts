@@ -110,12 +110,21 @@ const guestNic = z.strictObject({
   groupRate: size.optional(),
 });
 
+function isCloneable(value: unknown): boolean {
+  try {
+    structuredClone(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const domain = z.strictObject({
   name,
   /** The module whose default export is the guest program. */
   program: z.union([z.url(), z.instanceof(URL)]).transform(String),
-  /** Plain data for the program. */
-  args: z.unknown().optional(),
+  /** Plain data for the program: what a structured clone copies. */
+  args: z.unknown().refine(isCloneable, 'a thread can be given plain data only, no functions or symbols').optional(),
   /** Names of counters that the program writes and the host reads. */
   counters: z.array(name).default([]),
   /** Heap limit of the worker. */

@@ -43,6 +43,7 @@ export class RunningGuest {
   readonly exited: Promise<DomainOutcome>;
   readonly #running: RunningDomain;
   readonly #askToShutDown: () => void;
+  #hasEnded = false;
 
   /** Made by `createDomain`. */
   constructor(parts: {
@@ -59,6 +60,14 @@ export class RunningGuest {
     this.exited = parts.exited;
     this.#running = parts.running;
     this.#askToShutDown = parts.askToShutDown;
+    void parts.running.fence.then(() => {
+      this.#hasEnded = true;
+    });
+  }
+
+  /** Whether its thread has ended; what it held may still be on its way back until `exited` resolves. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   /** Ask the domain to end, and end it if it has not after `deadlineMs`. @returns how it ended */

@@ -1,19 +1,10 @@
 // The host: one machine with its driver domains, to which guests are added.
 
 import { diskCounterNames } from '@splitring/backend';
-import {
-  type Domain,
-  type DomainUsage,
-  type DomId,
-  type RoutingId,
-  routingId,
-  SharedCounters,
-} from '@splitring/hypervisor';
-import { vbdNumber } from '@splitring/hypervisor/io';
+import { type Domain, type DomainUsage, type RoutingId, routingId, SharedCounters } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts';
 import {
-  type CheckedDomain,
   type CheckedDriverDomain,
   type CheckedHost,
   checkDomain,
@@ -21,14 +12,15 @@ import {
   type DomainConfig,
   type HostConfig,
 } from './config.ts';
-import { diskKeys, nicKeys } from './device-keys.ts';
 import { type DomainOutcome, outcomeOf, RunningGuest } from './domain.ts';
 import { type DiskStorage, prepareStorage } from './images.ts';
 import { memorySource } from './memory-source.ts';
+import { OfferedBridges } from './offered-bridges.ts';
 import { OfferedDisks } from './offered-disks.ts';
 import { planUplinks } from './plan-uplinks.ts';
+import { type PlannedDevice, refuseEnded, requestOf } from './planned-device.ts';
 import { type HostPlatform, realPlatform } from './platform.ts';
-import { type DeviceRequest, Toolstack } from './toolstack.ts';
+import { Toolstack } from './toolstack.ts';
 import { type UplinkState, UplinkStates } from './uplink-states.ts';
 
 const MIB = 2 ** 20;
@@ -54,20 +46,16 @@ export class Host implements AsyncDisposable {
   readonly #toolstack: Toolstack;
   readonly #uplinks: UplinkStates;
   readonly #disks: OfferedDisks;
-  readonly #bridges = new Map<string, DomId>();
-  /** Addresses in use, each by its bridge and itself, and whose they are. */
-  readonly #addresses = new Map<string, string>();
+  readonly #bridges: OfferedBridges;
   readonly #storage: DiskStorage[] = [];
   readonly #drivers: RunningGuest[] = [];
-  readonly #guests = new Map<DomId, RunningGuest>();
+  readonly #guests = new Set<RunningGuest>();
   readonly #messageCounts: (() => number)[] = [];
   /** One word per kind of domain: empty polls before a sleep. */
   readonly #spinPolls = {
     driver: new Int32Array(new SharedArrayBuffer(4)),
     guest: new Int32Array(new SharedArrayBuffer(4)),
   };
-  /** Domains whose thread has ended and that are not buried yet. */
-  readonly #ended = new Set<DomId>();
   #running = 0;
   #failure: unknown;
   #nextDevice = 0;
@@ -78,9 +66,10 @@ export class Host implements AsyncDisposable {
     this.#platform = platform;
     this.#toolstack = new Toolstack(platform, memorySource(extents), (error) => {
       this.#failure = error;
-      for (const guest of [...this.#guests.values(), ...this.#drivers]) guest.destroy();
+      for (const guest of [...this.#guests, ...this.#drivers]) guest.destroy();
     });
     this.#disks = new OfferedDisks(this.#toolstack);
+    this.#bridges = new OfferedBridges(platform.random);
     this.#toolstack.onConsole = (domain, line) => this.onConsole(domain, line);
     this.#uplinks = new UplinkStates(this.#toolstack, (uplink) => {
       if (!this.#isClosed) this.onUplink(uplink);
@@ -177,44 +166,42 @@ export class Host implements AsyncDisposable {
     for (const [name, each] of storage) {
       this.#disks.offer({ name, driver, storage: each, isReadonly: config.disks[name]?.readonly === true });
     }
-    for (const bridge of config.bridges) this.#bridges.set(bridge, domain.domid);
+    for (const bridge of config.bridges) this.#bridges.offer(bridge, driver);
     this.#uplinks.follow(domain, config.uplinks, driver.exited);
   }
 
   /**
    * Build a domain, attach its devices, and start its program.
-   * @throws SplitringError BAD_CONFIG, NO_SUCH_DISK, NO_SUCH_BRIDGE, HOST_CLOSED; nothing is left behind then
+   * @throws SplitringError BAD_CONFIG, NO_SUCH_DISK, NO_SUCH_BRIDGE, DRIVER_DOMAIN_ENDED, HOST_CLOSED; nothing is left behind then
    */
   async createDomain(config: DomainConfig): Promise<RunningGuest> {
     const checked = checkDomain(config);
     if (this.#isClosed) throw new SplitringError('HOST_CLOSED', `Cannot create ${checked.name}: the host is closed`);
-    const plan = this.#planDevices(checked); // refuses before anything is built
-    const domain = this.#build(checked.name);
-    const addresses = plan.flatMap(({ type, backKeys }) =>
-      type === 'vif' ? [`${backKeys['bridge']} ${backKeys['mac']}`] : [],
-    );
-    for (const address of addresses) this.#addresses.set(address, checked.name);
+    const { name } = checked;
+    const disks = this.#disks.plan(name, checked.disks); // refuses before anything is built
+    const cards = this.#bridges.plan(name, checked.nics);
+    const domain = this.#build(name);
+    const endUses = [this.#disks.use(name, checked.disks), this.#bridges.use(name, cards)];
     const counters = SharedCounters.create(checked.counters);
     const role: GuestRole = {
       kind: 'guest',
       program: checked.program,
       args: checked.args,
-      disks: checked.disks.map(({ name }) => name),
-      nics: checked.nics.length,
+      disks: checked.disks.map((disk) => disk.name),
+      nics: cards.length,
       counters: { buffer: counters.buffer, names: counters.names },
     };
-    this.#disks.use(domain.domid, checked.name, checked.disks);
     const release = () => {
-      this.#disks.release(domain.domid);
-      for (const address of addresses) this.#addresses.delete(address);
+      for (const end of endUses) end();
     };
-    const guest = await this.#start(domain, role, checked.memory, plan, counters).catch((error: unknown) => {
+    const devices = [...disks, ...cards];
+    const guest = await this.#start(domain, role, checked.memory, devices, counters).catch((error: unknown) => {
       release();
       throw error;
     });
-    this.#guests.set(domain.domid, guest);
+    this.#guests.add(guest);
     void guest.exited.then(() => {
-      this.#guests.delete(domain.domid);
+      this.#guests.delete(guest);
       release();
     });
     return guest;
@@ -231,7 +218,7 @@ export class Host implements AsyncDisposable {
   /** As `close`; `isAbandoned` also removes images that were made just now. Used by `createHost` when it fails. */
   async end(deadlineMs: number, isAbandoned: boolean): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([...this.#guests.values()].map((guest) => guest.shutdown(deadlineMs)));
+    await Promise.all([...this.#guests].map((guest) => guest.shutdown(deadlineMs)));
     await Promise.all(this.#drivers.map((driver) => driver.shutdown(deadlineMs)));
     this.#toolstack.stop();
     await Promise.all(this.#storage.splice(0).map((storage) => storage.release(isAbandoned)));
@@ -257,13 +244,22 @@ export class Host implements AsyncDisposable {
     domain: Domain,
     role: ThreadBoot['role'],
     heapBytes: number | undefined,
-    plan: readonly Omit<DeviceRequest, 'front'>[],
+    devices: readonly PlannedDevice[],
     counters = SharedCounters.create([]),
   ): Promise<RunningGuest> {
     const { domid, name } = domain;
-    const devices = plan.map((device): DeviceRequest => ({ ...device, front: domid }));
-    await this.#toolstack.introduce(domain, role.kind === 'driver');
-    for (const device of devices) await this.#toolstack.attach(device);
+    const attached: PlannedDevice[] = [];
+    try {
+      await this.#toolstack.introduce(domain, role.kind === 'driver');
+      for (const device of devices) {
+        refuseEnded(name, device.driver);
+        attached.push(device);
+        await this.#toolstack.attach(requestOf(device, domid));
+      }
+    } catch (error) {
+      await this.#takeBack(domain, attached);
+      throw error;
+    }
     const control = this.#platform.connect(this.#toolstack.hypervisor, domain);
     this.#messageCounts.push(control.messages);
     const boot: ThreadBoot = {
@@ -285,11 +281,7 @@ export class Host implements AsyncDisposable {
     const exited = running.fence.then(async (exit): Promise<DomainOutcome> => {
       control.close();
       this.#countRunning(-1);
-      // Nothing of the domain runs any more: its back ends let go, then all it held is taken back.
-      this.#ended.add(domid);
-      await Promise.all(devices.map((device) => this.#toolstack.detach(device, this.#ended.has(device.back))));
-      await this.#toolstack.bury(domain);
-      this.#ended.delete(domid);
+      await this.#takeBack(domain, devices);
       return outcomeOf(exit);
     });
     return new RunningGuest({
@@ -302,71 +294,20 @@ export class Host implements AsyncDisposable {
     });
   }
 
+  /** Nothing of the domain runs any more: its back ends let go, then all it held is taken back. */
+  async #takeBack(domain: Domain, devices: readonly PlannedDevice[]): Promise<void> {
+    const detach = (device: PlannedDevice) =>
+      this.#toolstack.detach(requestOf(device, domain.domid), device.driver.hasEnded);
+    await Promise.all(devices.map(detach));
+    await this.#toolstack.bury(domain);
+  }
+
   #countRunning(change: 1 | -1): void {
     this.#running += change;
     for (const kind of ['driver', 'guest'] as const) {
       this.#spinPolls[kind][0] = this.#platform.spinPolls(kind, this.#running);
     }
   }
-
-  #planDevices(config: CheckedDomain): Omit<DeviceRequest, 'front'>[] {
-    const disks = config.disks.map((disk): Omit<DeviceRequest, 'front'> => {
-      const { driver, storage, isReadonly } = this.#disks.find(disk.from);
-      const { sizeBytes } = storage;
-      const { slice } = disk;
-      if (slice !== undefined && slice.offset + slice.size > sizeBytes) {
-        throw new SplitringError(
-          'BAD_CONFIG',
-          `Cannot create ${config.name}: the slice of ${disk.name} ends at ${slice.offset + slice.size}, ${disk.from} has ${sizeBytes} bytes`,
-        );
-      }
-      return {
-        type: 'vbd',
-        id: String(vbdNumber(disk.name)),
-        back: driver.domid,
-        frontKeys: { 'virtual-device': String(vbdNumber(disk.name)), 'device-type': 'disk' },
-        backKeys: diskKeys({ ...disk, readonly: disk.readonly || isReadonly }),
-      };
-    });
-    const taken = new Map<string, string>();
-    const nics = config.nics.map((nic, index): Omit<DeviceRequest, 'front'> => {
-      const back = this.#bridges.get(nic.bridge);
-      if (back === undefined) {
-        const there = [...this.#bridges.keys()].join(', ') || 'none';
-        throw new SplitringError(
-          'NO_SUCH_BRIDGE',
-          `Cannot create ${config.name}: no bridge ${nic.bridge}; there is ${there}`,
-          { bridge: nic.bridge },
-        );
-      }
-      const mac = nic.mac ?? this.#makeMac();
-      const owner = this.#addresses.get(`${nic.bridge} ${mac}`) ?? taken.get(`${nic.bridge} ${mac}`);
-      if (owner !== undefined) throw addressTaken(config.name, nic.bridge, mac, owner);
-      taken.set(`${nic.bridge} ${mac}`, config.name);
-      return {
-        type: 'vif',
-        id: String(index),
-        back,
-        frontKeys: { mac, handle: String(index), mtu: '1500' },
-        backKeys: { ...nicKeys(nic), mac, handle: String(index) },
-      };
-    });
-    return [...disks, ...nics];
-  }
-
-  /** A random address below Xen's prefix, 00:16:3e. */
-  #makeMac(): string {
-    const tail = (this.#platform.random.nextU32() & 0x7fffff).toString(16).padStart(6, '0');
-    return `00:16:3e:${tail.slice(0, 2)}:${tail.slice(2, 4)}:${tail.slice(4)}`;
-  }
-}
-
-function addressTaken(name: string, bridge: string, mac: string, owner: string): SplitringError {
-  const whose = owner === name ? 'another card of its own' : owner;
-  return new SplitringError('BAD_CONFIG', `Cannot create ${name}: ${mac} on ${bridge} belongs to ${whose}`, {
-    mac,
-    bridge,
-  });
 }
 
 /**

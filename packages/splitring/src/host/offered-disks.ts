@@ -1,10 +1,12 @@
 // The disks that guests can be given: which driver domain has them, who uses how much of each, and changes of their size.
-import type { DomId } from '@splitring/hypervisor';
+import { vbdNumber } from '@splitring/hypervisor/io';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import { formatSize, parseSize } from '../size.ts';
 import type { CheckedDisk } from './config.ts';
+import { diskKeys } from './device-keys.ts';
 import type { RunningGuest } from './domain.ts';
 import type { DiskStorage } from './images.ts';
+import { listed, type PlannedDevice, refuseEnded } from './planned-device.ts';
 import type { Toolstack } from './toolstack.ts';
 
 const SECTOR_BYTES = 512;
@@ -22,7 +24,6 @@ export interface OfferedDisk {
 
 /** A guest's hold on a disk, up to `endBytes` of it. */
 interface Use {
-  readonly domid: DomId;
   readonly guest: string;
   readonly disk: string;
   readonly endBytes: number;
@@ -32,7 +33,7 @@ interface Use {
 export class OfferedDisks {
   private readonly toolstack: Toolstack;
   private readonly disks = new Map<string, OfferedDisk>();
-  private uses: readonly Use[] = [];
+  private readonly uses = new Set<Use>();
   private lastResize: Promise<unknown> = Promise.resolve();
 
   /** `toolstack` asks driver domains to look at their images. */
@@ -49,22 +50,39 @@ export class OfferedDisks {
   find(name: string): OfferedDisk {
     const disk = this.disks.get(name);
     if (disk !== undefined) return disk;
-    const there = [...this.disks.keys()].join(', ') || 'none';
-    throw new SplitringError('NO_SUCH_DISK', `Cannot find disk ${name}: there is ${there}`, { name });
+    throw new SplitringError('NO_SUCH_DISK', `Cannot find disk ${name}: there is ${listed(this.disks)}`, { name });
   }
 
-  /** Note what a guest uses, until `release`. */
-  use(domid: DomId, guest: string, disks: readonly CheckedDisk[]): void {
-    const uses = disks.map(({ from, slice }): Use => {
-      const endBytes = slice === undefined ? Number.POSITIVE_INFINITY : slice.offset + slice.size;
-      return { domid, guest, disk: from, endBytes };
+  /** The disks that guest `guest` shall have. @throws SplitringError BAD_CONFIG, NO_SUCH_DISK, DRIVER_DOMAIN_ENDED */
+  plan(guest: string, disks: readonly CheckedDisk[]): PlannedDevice[] {
+    return disks.map((disk) => {
+      const { driver, storage, isReadonly } = this.find(disk.from);
+      refuseEnded(guest, driver);
+      const { sizeBytes } = storage;
+      if (disk.slice !== undefined && endOf(disk) > sizeBytes) {
+        throw new SplitringError(
+          'BAD_CONFIG',
+          `Cannot create ${guest}: the slice of ${disk.name} ends at ${endOf(disk)}, ${disk.from} has ${sizeBytes} bytes`,
+        );
+      }
+      const id = String(vbdNumber(disk.name));
+      return {
+        type: 'vbd',
+        id,
+        driver,
+        frontKeys: { 'virtual-device': id, 'device-type': 'disk' },
+        backKeys: diskKeys({ ...disk, readonly: disk.readonly || isReadonly }),
+      };
     });
-    this.uses = [...this.uses, ...uses];
   }
 
-  /** A guest is gone. */
-  release(domid: DomId): void {
-    this.uses = this.uses.filter((use) => use.domid !== domid);
+  /** Note what a guest uses. @returns what ends that */
+  use(guest: string, disks: readonly CheckedDisk[]): () => void {
+    const uses = disks.map((disk): Use => ({ guest, disk: disk.from, endBytes: endOf(disk) }));
+    for (const use of uses) this.uses.add(use);
+    return () => {
+      for (const use of uses) this.uses.delete(use);
+    };
   }
 
   /** See `Host.resizeDisk`. One after the other: a driver domain tells sizes, not whose wish they are. */
@@ -103,7 +121,7 @@ export class OfferedDisks {
       });
     }
     if (isReadonly) throw new SplitringError('DISK_READ_ONLY', `${cannot}: it is read-only`, { name });
-    const users = this.uses.filter((use) => use.disk === name && use.endBytes > sizeBytes);
+    const users = [...this.uses].filter((use) => use.disk === name && use.endBytes > sizeBytes);
     if (sizeBytes >= storage.sizeBytes || users.length === 0) return;
     const guests = [...new Set(users.map(({ guest }) => guest))].join(', ');
     throw new SplitringError(
@@ -112,4 +130,9 @@ export class OfferedDisks {
       { name, sizeBytes, guests },
     );
   }
+}
+
+/** Where a guest's part of a disk ends, in bytes. */
+function endOf({ slice }: CheckedDisk): number {
+  return slice === undefined ? Number.POSITIVE_INFINITY : slice.offset + slice.size;
 }
