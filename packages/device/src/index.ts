@@ -37,7 +37,12 @@ export {
   write32,
 } from './net/packet-headers.ts';
 export { insertTag, removeTag } from './net/vlan-tag.ts';
-export { EmbeddedSwitch, SwitchPort, type SwitchPortCounters } from './nic/embedded-switch.ts';
+export {
+  EmbeddedSwitch,
+  SwitchPort,
+  type SwitchPortCounters,
+  type SwitchSourceCounters,
+} from './nic/embedded-switch.ts';
 export {
   type Cable,
   createCable,

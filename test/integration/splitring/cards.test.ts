@@ -29,6 +29,33 @@ test.serial('frames go from guest to guest over two bridges, two cards and a cab
   }
 });
 
+test.serial(
+  'guests of two bridges reach each other through the switch inside a card, and so does whoever is outside',
+  async (t) => {
+    const uplinks = [
+      { bridge: 'lan0', to: 'lan2', card: { name: 'eth0', faults: { duplication: 0.2 } } },
+      { bridge: 'lan1', functionOf: 'eth0', queues: 2 },
+    ];
+    const host = await createHost({ driverDomains: [{ name: 'net', bridges: ['lan0', 'lan1', 'lan2'], uplinks }] });
+    try {
+      for (const bridge of ['lan1', 'lan2']) {
+        const echoing = await host.createDomain({ name: 'echo', program: echo, args: { asks: 0 }, nics: [{ bridge }] });
+        const asker = await host.createDomain({
+          name: 'asker',
+          program: echo,
+          args: { asks: 20 },
+          nics: [{ bridge: 'lan0' }],
+        });
+        const { result, message } = await asker.exited;
+        t.like(result as object, { answered: 20, wrong: 0 }, `${bridge}: ${message}`);
+        await echoing.shutdown();
+      }
+    } finally {
+      await host.close();
+    }
+  },
+);
+
 test.serial('a cable to a bridge that does not exist is a clear error', async (t) => {
   const creating = createHost({
     driverDomains: [{ name: 'net', bridges: ['lan0'], uplinks: [{ bridge: 'lan0', to: 'lan9' }] }],

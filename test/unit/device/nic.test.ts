@@ -2,7 +2,6 @@
 import {
   type Cable,
   createCable,
-  EmbeddedSwitch,
   hasGoodChecksums,
   NIC_REG,
   Nic82576,
@@ -211,30 +210,6 @@ test('what arrives over a bad cable is what was sent, but for frames that the ch
 function frameHead(a: Host, b: Host): Uint8Array {
   return Uint8Array.of(...b.mac, ...a.mac, 8, 0);
 }
-
-test('EmbeddedSwitch keeps two functions and the cable on one network, and learns', (t) => {
-  const time = { ms: 0 };
-  const cable = createCable({ nowMs: () => time.ms }, seeded(1));
-  const inner = new EmbeddedSwitch(cable.ends[0]);
-  const [first, second] = [inner.port(), inner.port()];
-  const [atFirst, atSecond, outside] = [[], [], []] as [Uint8Array[], Uint8Array[], Uint8Array[]];
-  first.onFrame = (frame) => atFirst.push(frame);
-  second.onFrame = (frame) => atSecond.push(frame);
-  cable.ends[1].onFrame = (frame) => outside.push(frame);
-  const mac = (index: number) => Uint8Array.of(2, 0, 0, 0, 0, index);
-  const settle = () => {
-    for (let i = 0; i < 4; i += 1) for (const end of [first, second, cable.ends[1]]) end.poll();
-  };
-  first.send(etherFrame(Uint8Array.of(255, 255, 255, 255, 255, 255), mac(1), pattern(46, 1)));
-  settle();
-  t.deepEqual([atFirst.length, atSecond.length, outside.length], [0, 1, 1]);
-  second.send(etherFrame(mac(1), mac(2), pattern(46, 1)));
-  cable.ends[1].send(etherFrame(mac(2), mac(3), pattern(46, 1)));
-  settle();
-  t.deepEqual([atFirst.length, atSecond.length, outside.length], [1, 2, 1], 'known addresses are not flooded');
-  for (let i = 0; i < 300; i += 1) first.send(etherFrame(mac(2), mac(1), pattern(46, i)));
-  t.is(second.counters.dropped, 300 - 256, 'a function that does not look loses frames, counted');
-});
 
 test('NicDriver close stops the card: no DMA, no frame, everything given back', (t) => {
   const { a, b, settle } = lab();

@@ -5,17 +5,33 @@ import type { EthernetWire } from './ethernet-wire.ts';
 
 /** Frames that may wait at one port for its function's next poll. */
 const PORT_FRAMES = 256;
-/** Addresses it remembers in one VLAN; more are flooded. */
+/** Addresses it remembers, over all VLANs; frames for others are flooded. */
 const MAX_ADDRESSES = 1024;
+/** Port number of the cable. */
+const CABLE = -1;
 
-/** What happened at one port. */
-export interface SwitchPortCounters {
-  /** Frames that came from the function. */
+/** What became of the frames that came from one port: `received` is the sum of the others. */
+export interface SwitchSourceCounters {
+  /** Frames that came from there. */
   received: number;
-  /** Frames that were handed to it. */
+  /** … and went to the one port where their destination was last seen. */
+  forwarded: number;
+  /** … and went to all other ports. */
+  flooded: number;
+  /** … and are shorter than an Ethernet header. */
+  dropRunt: number;
+  /** … and whose destination is where they came from. */
+  dropSamePort: number;
+}
+
+/** What happened at a function's port: `offered` = `delivered` + `dropNoRoom` + those that wait for its next poll. */
+export interface SwitchPortCounters extends SwitchSourceCounters {
+  /** Frames for the function. */
+  offered: number;
+  /** … that it was given. */
   delivered: number;
-  /** Frames for which its queue had no room. */
-  dropped: number;
+  /** … for which its queue had no room. */
+  dropNoRoom: number;
 }
 
 /**
@@ -26,15 +42,18 @@ export interface SwitchPortCounters {
  * bus.plug(rid, (master) => new Nic82576(master, { mac, wire: inner.port(), clock }));
  */
 export class EmbeddedSwitch {
+  /** Frames that came in from the cable. What went out is counted there. */
+  readonly fromCable: SwitchSourceCounters = createSourceCounters();
   readonly #uplink: EthernetWire;
   readonly #ports: SwitchPort[] = [];
-  /** Port by address, for each VLAN; −1 is the cable. */
+  /** Where each address was last seen, by VLAN. */
   readonly #learned = new Map<number, Map<number, number>>();
+  #addresses = 0;
 
   /** A switch with only a cable. */
   constructor(uplink: EthernetWire) {
     this.#uplink = uplink;
-    uplink.onFrame = (frame) => this.forward(frame, -1);
+    uplink.onFrame = (frame) => this.forward(frame, CABLE, this.fromCable);
     uplink.onCarrier = () => {
       for (const port of this.#ports) port.onCarrier();
     };
@@ -52,24 +71,26 @@ export class EmbeddedSwitch {
     return port;
   }
 
-  /** Port only: take a frame from port `from` (−1: the cable) and hand it on. */
-  forward(frame: Uint8Array, from: number): void {
-    if (frame.length < 14) return;
-    const vlan = frame.length >= 18 && read16(frame, 12) === ETHERTYPE.vlan ? read16(frame, 14) & 0x0fff : 0;
-    const learned = this.#addresses(vlan);
-    const source = keyOf(frame, 6);
-    // A group can be no source. In range: the length was checked.
-    if (((frame[6] as number) & 1) === 0 && (learned.has(source) || learned.size < MAX_ADDRESSES)) {
-      learned.set(source, from);
-    }
-    const isGroup = ((frame[0] as number) & 1) !== 0;
-    const known = isGroup ? undefined : learned.get(keyOf(frame, 0));
-    if (known === from) return;
-    if (known !== undefined) {
-      this.#deliver(frame, known);
+  /** Port only: take a frame from port `from` and hand it on. */
+  forward(frame: Uint8Array, from: number, counters: SwitchSourceCounters): void {
+    counters.received += 1;
+    if (frame.length < 14) {
+      counters.dropRunt += 1;
       return;
     }
-    for (let port = -1; port < this.#ports.length; port += 1) if (port !== from) this.#deliver(frame, port);
+    const vlan = frame.length >= 18 && read16(frame, 12) === ETHERTYPE.vlan ? read16(frame, 14) & 0x0fff : 0;
+    this.#learn(vlan, frame, from);
+    const isGroup = ((frame[0] as number) & 1) !== 0; // in range: the length was checked
+    const known = isGroup ? undefined : this.#learned.get(vlan)?.get(keyOf(frame, 0));
+    if (known === from) {
+      counters.dropSamePort += 1;
+    } else if (known !== undefined) {
+      counters.forwarded += 1;
+      this.#deliver(frame, known);
+    } else {
+      counters.flooded += 1;
+      for (let port = CABLE; port < this.#ports.length; port += 1) if (port !== from) this.#deliver(frame, port);
+    }
   }
 
   /** Port only: let the cable deliver. */
@@ -82,17 +103,23 @@ export class EmbeddedSwitch {
     return this.#uplink.deadlineMs();
   }
 
-  #addresses(vlan: number): Map<number, number> {
+  #learn(vlan: number, frame: Uint8Array, from: number): void {
+    if (((frame[6] as number) & 1) !== 0) return; // a group can be no source; in range, as above
+    const source = keyOf(frame, 6);
     let learned = this.#learned.get(vlan);
+    if (learned?.has(source) !== true) {
+      if (this.#addresses >= MAX_ADDRESSES) return;
+      this.#addresses += 1;
+    }
     if (learned === undefined) {
       learned = new Map();
       this.#learned.set(vlan, learned);
     }
-    return learned;
+    learned.set(source, from);
   }
 
   #deliver(frame: Uint8Array, port: number): void {
-    if (port < 0) this.#uplink.send(frame);
+    if (port === CABLE) this.#uplink.send(frame);
     else this.#ports[port]?.take(frame);
   }
 }
@@ -100,7 +127,7 @@ export class EmbeddedSwitch {
 /** Six bytes of address as one number. */
 function keyOf(frame: Uint8Array, at: number): number {
   let key = 0;
-  for (let i = 0; i < 6; i += 1) key = key * 256 + (frame[at + i] as number);
+  for (let i = 0; i < 6; i += 1) key = key * 256 + (frame[at + i] as number); // in range: the length was checked
   return key;
 }
 
@@ -109,7 +136,7 @@ export class SwitchPort implements EthernetWire {
   onFrame: (frame: Uint8Array) => void = () => {};
   onCarrier: () => void = () => {};
   /** What happened here. */
-  readonly counters: SwitchPortCounters = { received: 0, delivered: 0, dropped: 0 };
+  readonly counters: SwitchPortCounters = { ...createSourceCounters(), offered: 0, delivered: 0, dropNoRoom: 0 };
   readonly #home: EmbeddedSwitch;
   readonly #index: number;
   #waiting: Uint8Array[] = [];
@@ -125,17 +152,14 @@ export class SwitchPort implements EthernetWire {
   }
 
   send(frame: Uint8Array): void {
-    this.counters.received += 1;
-    this.#home.forward(frame, this.#index);
+    this.#home.forward(frame, this.#index, this.counters);
   }
 
   /** Switch only: queue a frame for the function. */
   take(frame: Uint8Array): void {
-    if (this.#waiting.length >= PORT_FRAMES) {
-      this.counters.dropped += 1;
-      return;
-    }
-    this.#waiting.push(frame.slice());
+    this.counters.offered += 1;
+    if (this.#waiting.length >= PORT_FRAMES) this.counters.dropNoRoom += 1;
+    else this.#waiting.push(frame.slice());
   }
 
   poll(): boolean {
@@ -153,4 +177,8 @@ export class SwitchPort implements EthernetWire {
   deadlineMs(): number {
     return this.#home.deadlineMs();
   }
+}
+
+function createSourceCounters(): SwitchSourceCounters {
+  return { received: 0, forwarded: 0, flooded: 0, dropRunt: 0, dropSamePort: 0 };
 }

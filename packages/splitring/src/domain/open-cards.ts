@@ -1,6 +1,14 @@
 // The network cards of a driver domain: card model, native driver and cable of each, on this thread's PCI bus.
 import { Bridge, CardUplink, Uplink } from '@splitring/backend';
-import { type Cable, createCable, Nic82576, NicDriver, type WireEnd } from '@splitring/device';
+import {
+  type Cable,
+  createCable,
+  EmbeddedSwitch,
+  type EthernetWire,
+  Nic82576,
+  NicDriver,
+  type WireEnd,
+} from '@splitring/device';
 import type { DomainHypercalls, DomainKernel, PciBus } from '@splitring/hypervisor';
 import { InvariantError } from 'sharedarraybuffer-ring';
 import { SeededRandom } from '../simulation/seeded.ts';
@@ -29,14 +37,15 @@ export class OpenCards {
     for (const { near, far, faults, seed } of cables) {
       const cable: Cable = createCable(thread.kernel.clock, new SeededRandom(seed));
       cable.setFaults(faults);
-      this.#plug(near, cable.ends[0], bridges);
+      const inner = near.length > 1 ? new EmbeddedSwitch(cable.ends[0]) : undefined;
+      for (const card of near) this.#plug(card, inner?.port() ?? cable.ends[0], bridges);
       if ('outside' in far) this.#leadOut(far.outside, cable.ends[1]);
       else this.#plug(far, cable.ends[1], bridges);
     }
   }
 
-  /** A card at one end of a cable: model, driver, port of a bridge. */
-  #plug(card: CardBoot, wire: WireEnd, bridges: ReadonlyMap<string, Bridge>): void {
+  /** A function of a card: model, driver, port of a bridge. */
+  #plug(card: CardBoot, wire: EthernetWire, bridges: ReadonlyMap<string, Bridge>): void {
     const bridge = bridges.get(card.bridge);
     if (bridge === undefined) {
       throw new InvariantError('NO_BRIDGE', `Cannot plug a card into bridge ${card.bridge}: there is none`);

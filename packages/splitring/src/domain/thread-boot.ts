@@ -41,7 +41,7 @@ export function uplinkErrorNode(index: number): string {
   return `error/uplink/${index}/error`;
 }
 
-/** A network card in a driver domain. */
+/** One function of a network card in a driver domain. */
 export interface CardBoot {
   /** Name of its port. */
   readonly name: string;
@@ -57,7 +57,8 @@ export interface CardBoot {
 
 /** A cable from a card to another one, or to a bridge of that name beyond which sockets lie. */
 export interface CableBoot {
-  readonly near: CardBoot;
+  /** The functions of the card; its embedded switch joins several. */
+  readonly near: readonly CardBoot[];
   readonly far: CardBoot | { readonly outside: string };
   /** What it does to frames. */
   readonly faults: LinkFaults;

@@ -31,10 +31,13 @@ const disk = z.strictObject({
 });
 
 const share = z.number().min(0).max(1);
+const queues = z.int().min(1).max(8).default(1);
 /** A modelled network card, its driver and a cable on the way. */
 const card = z.strictObject({
+  /** Name of the card, for `functionOf`. */
+  name: name.optional(),
   /** Queue pairs that the driver uses. */
-  queues: z.int().min(1).max(8).default(1),
+  queues,
   /** What the cable does to frames: shares of them, and a delay. */
   faults: z
     .strictObject({
@@ -67,6 +70,8 @@ const uplink = z.union([
   z.strictObject({ bridge: name, connect: z.string().min(1), card: card.optional() }),
   /** A cable to another bridge of this driver domain, with a card at each end. */
   z.strictObject({ bridge: name, to: name, card: card.optional() }),
+  /** A further function of a named card: the card's embedded switch joins its functions and its cable. */
+  z.strictObject({ bridge: name, functionOf: name, queues }),
 ]);
 
 const driverDomain = z.strictObject({

@@ -134,16 +134,11 @@ export class Host implements AsyncDisposable {
       disks.push({ name, routingId: id, image: ready.image, memory: ready.memory, isReadonly: disk.readonly });
     }
     const { bridges, captures } = config;
-    const cards: RoutingId[] = [];
-    const network = planUplinks(config.uplinks, bridges, () => {
-      const id = this.#nextFunction();
-      cards.push(id);
-      return id;
-    });
+    const { functions, ...network } = planUplinks(config.uplinks, bridges, () => this.#nextFunction());
     const counters = SharedCounters.create(Object.keys(config.disks).flatMap(diskCounterNames));
     const { buffer, names } = counters;
     const domain = this.#build(config.name);
-    for (const id of [...disks.map((disk) => disk.routingId), ...cards]) {
+    for (const id of [...disks.map((disk) => disk.routingId), ...functions]) {
       hypervisor.pci.add(id, domain.domid);
       hypervisor.pci.assign(id, domain.domid, domain.generation);
     }
@@ -231,7 +226,7 @@ export class Host implements AsyncDisposable {
   }
 
   #nextFunction(): RoutingId {
-    const id = routingId(0, this.#nextDevice, 0);
+    const id = routingId(this.#nextDevice >>> 5, this.#nextDevice & 31, 0); // 32 devices on each bus
     this.#nextDevice += 1;
     return id;
   }
