@@ -215,6 +215,18 @@ test.serial(
   },
 );
 
+test.serial('a guest that is being made while its host closes ends with it', async (t) => {
+  const host = await createHost({ driverDomains: [{ name: 'io', disks: { vol0: { size: '4MiB' } } }] });
+  const making = host.createDomain({ name: 'late', program: steady, disks: guestDisk, counters: ['operations'] });
+  await host.close();
+  const late = await making;
+  await late.exited;
+  t.deepEqual(
+    host.inspect().map(({ name }) => name),
+    ['dom0'],
+  );
+});
+
 test.serial('two cards with one address on one bridge are refused; a successor may have it', async (t) => {
   await withHost(async (host) => {
     const nics = [{ bridge: 'lan0', mac: '00:16:3e:00:00:07' }];

@@ -50,6 +50,8 @@ export class Host implements AsyncDisposable {
   readonly #storage: DiskStorage[] = [];
   readonly #drivers: RunningGuest[] = [];
   readonly #guests = new Set<RunningGuest>();
+  /** Guests that are being built. */
+  readonly #starting = new Set<Promise<RunningGuest>>();
   readonly #messageCounts: (() => number)[] = [];
   /** One word per kind of domain: empty polls before a sleep. */
   readonly #spinPolls = {
@@ -189,17 +191,22 @@ export class Host implements AsyncDisposable {
     const release = () => {
       for (const end of endUses) end();
     };
-    const devices = [...disks, ...cards];
-    const guest = await this.#start(domain, role, checked.memory, devices, counters).catch((error: unknown) => {
-      release();
-      throw error;
-    });
-    this.#guests.add(guest);
-    void guest.exited.then(() => {
-      this.#guests.delete(guest);
-      release();
-    });
-    return guest;
+    const starting = this.#start(domain, role, checked.memory, [...disks, ...cards], counters).then(
+      (guest) => {
+        this.#guests.add(guest);
+        void guest.exited.then(() => {
+          this.#guests.delete(guest);
+          release();
+        });
+        return guest;
+      },
+      (error: unknown) => {
+        release();
+        throw error;
+      },
+    );
+    this.#starting.add(starting);
+    return starting.finally(() => this.#starting.delete(starting));
   }
 
   /**
@@ -213,6 +220,7 @@ export class Host implements AsyncDisposable {
   /** As `close`; `isAbandoned` also removes images that were made just now. Used by `createHost` when it fails. */
   async end(deadlineMs: number, isAbandoned: boolean): Promise<void> {
     this.#isClosed = true;
+    await Promise.allSettled(this.#starting);
     await Promise.all([...this.#guests].map((guest) => guest.shutdown(deadlineMs)));
     await Promise.all(this.#drivers.map((driver) => driver.shutdown(deadlineMs)));
     this.#toolstack.stop();
