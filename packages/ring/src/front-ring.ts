@@ -109,7 +109,7 @@ export class FrontRing {
    */
   stageRequest(): number {
     const index = this.reqProdPvt;
-    if (((index - this.rspCons) | 0) >= this.slots) return -1;
+    if (this.isFull) return -1;
     this.reqProdPvt = (index + 1) | 0;
     return this.ringSlots.offset(index);
   }
@@ -157,6 +157,20 @@ export class FrontRing {
     this.ringSlots.copyOut(index);
     this.rspCons = (index + 1) | 0;
     return true;
+  }
+
+  /**
+   * Take the next response where it lies: for slots of a few fields, which cost less to read than to copy.
+   *
+   * Shared words: none here. The slot may change until it is staged anew [BACK]: read every field once, into a local, and
+   * decide by the locals only (XSA-155).
+   * @returns its byte offset in `view`; -1 if nothing is left: look again with `availableResponses`.
+   */
+  takeResponseInPlace(): number {
+    const index = this.rspCons;
+    if (index === this.rspProdSeen) return -1;
+    this.rspCons = (index + 1) | 0;
+    return this.ringSlots.offset(index);
   }
 
   /**

@@ -2,18 +2,38 @@
 // One frame on its way through the driver domain: where its bytes lie, and the header that was read once.
 import { ETHERNET_HEADER_BYTES, XEN_NETIF_GSO_TYPE_NONE } from '@splitring/hypervisor/io';
 
-/** Bytes of a frame somewhere in memory, with the views that copying needs. */
-export interface FramePage {
-  /** The memory that the fragment lies in. */
-  readonly bytes: Uint8Array;
-  /** The same memory, for headers at any alignment. */
-  readonly view: DataView;
-  /** The buffer that it is part of. */
+/**
+ * A whole buffer, with the views that copying needs. All pages of a buffer share them: views of their own would be several
+ * cache lines for each page, and a ring has hundreds of pages.
+ */
+export class FrameMemory {
+  /** The buffer. */
   readonly buffer: ArrayBufferLike;
-  /** Where in that buffer it begins, in bytes. */
-  readonly address: number;
+  /** All its bytes. */
+  readonly bytes: Uint8Array;
+  /** The same, for headers at any alignment. */
+  readonly view: DataView;
+  /** The same in whole words, for short copies. */
+  readonly words: Int32Array;
   /** The wasm memory that the buffer belongs to, for native copies; -1 without one. */
-  readonly memory: number;
+  readonly wasm: number;
+
+  /** Make the views of `buffer`. */
+  constructor(buffer: ArrayBufferLike, wasm = -1) {
+    this.buffer = buffer;
+    this.bytes = new Uint8Array(buffer);
+    this.view = new DataView(buffer);
+    this.words = new Int32Array(buffer, 0, buffer.byteLength >>> 2);
+    this.wasm = wasm;
+  }
+}
+
+/** Bytes of a frame somewhere in memory. */
+export interface FramePage {
+  /** The memory that it is part of. */
+  readonly memory: FrameMemory;
+  /** Where in that memory it begins, in bytes. */
+  readonly address: number;
   /** Bytes `start … start + length` as a view. */
   slice(start: number, lengthBytes: number): Uint8Array;
 }
@@ -67,6 +87,25 @@ export class Frame {
     this.gsoSizeBytes = 0;
   }
 
+  /** Begin a new frame of one piece that is to be sent as it is, an Ethernet header at least, and read that header. */
+  setPlain(page: FramePage, offset: number, lengthBytes: number, isValidated: boolean): void {
+    const { view } = page.memory;
+    const at = page.address + offset;
+    this.lengthBytes = lengthBytes;
+    this.fragments = 1;
+    this.pages[0] = page;
+    this.offsets[0] = offset;
+    this.lengths[0] = lengthBytes;
+    this.isChecksumBlank = false;
+    this.isValidated = isValidated;
+    this.gsoType = XEN_NETIF_GSO_TYPE_NONE;
+    this.gsoSizeBytes = 0;
+    this.word0 = view.getInt32(at, true);
+    this.word1 = view.getInt32(at + 4, true);
+    this.word2 = view.getInt32(at + 8, true);
+    this.rawType = view.getUint16(at + 12, true);
+  }
+
   /** Add a fragment of at least one byte; at most MAX_FRAGMENTS. */
   append(page: FramePage, offset: number, lengthBytes: number): void {
     const index = this.fragments;
@@ -89,8 +128,9 @@ export class Frame {
     let view: DataView;
     let at = 0;
     if (first >= ETHERNET_HEADER_BYTES) {
-      view = (this.pages[0] as FramePage).view;
-      at = this.offsets[0] as number;
+      const page = this.pages[0] as FramePage;
+      view = page.memory.view;
+      at = page.address + (this.offsets[0] as number);
     } else {
       this.gatherHead();
       view = this.headView;
@@ -102,13 +142,20 @@ export class Frame {
     return true;
   }
 
+  /** Write the addresses to the start of `page` as they were read, whatever the sender's page says by now. */
+  writeAddresses({ memory, address }: FramePage): void {
+    memory.view.setInt32(address, this.word0, true);
+    memory.view.setInt32(address + 4, this.word1, true);
+    memory.view.setInt32(address + 8, this.word2, true);
+  }
+
   /** Copy the first bytes of a header that is spread over fragments into private memory (XSA-423). */
   private gatherHead(): void {
     let filled = 0;
     for (let i = 0; i < this.fragments && filled < ETHERNET_HEADER_BYTES; i += 1) {
       const wanted = Math.min(this.lengths[i] as number, ETHERNET_HEADER_BYTES - filled);
       const from = this.offsets[i] as number;
-      this.head.set((this.pages[i] as FramePage).bytes.subarray(from, from + wanted), filled);
+      this.head.set((this.pages[i] as FramePage).slice(from, wanted), filled);
       filled += wanted;
     }
   }

@@ -12,51 +12,46 @@ import {
   type MapOp,
   type UnmapOp,
 } from '@splitring/hypervisor';
-import type { FramePage } from './frame.ts';
+import { FrameMemory, type FramePage } from './frame.ts';
 
-/** One mapped page; the views are made once. */
+/** One mapped page. */
 export class MappedPage implements FramePage {
-  /** The page's 4096 bytes. */
-  readonly bytes: Uint8Array;
-  /** The same, for headers at any alignment. */
-  readonly view: DataView;
-  /** The buffer of its extent. */
-  readonly buffer: ArrayBufferLike;
-  /** Where in that buffer it begins. */
+  /** The extent that it lies in. */
+  readonly memory: FrameMemory;
+  /** Where in that memory it begins. */
   readonly address: number;
-  /** The wasm memory that the extent lies in; -1 without one. */
-  readonly memory: number;
   /** Undoes the mapping. */
   readonly handle: GrantHandle;
   private startByte: number;
-  private endByte: number;
+  private lengthBytes: number;
   private part: Uint8Array;
 
-  /** Wrap the memory of a mapping. */
-  constructor(bytes: Uint8Array, handle: GrantHandle, memory: number) {
-    this.bytes = bytes;
-    this.buffer = bytes.buffer;
-    this.address = bytes.byteOffset;
+  /** The page at byte `address` of `memory`. */
+  constructor(memory: FrameMemory, address: number, handle: GrantHandle) {
     this.memory = memory;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.address = address;
     this.handle = handle;
     this.startByte = 0;
-    this.endByte = bytes.byteLength;
-    this.part = bytes;
+    this.lengthBytes = 0;
+    this.part = NOTHING;
   }
 
   /** Bytes `start … start + length` as a view; the last one is kept, because frames of a stream look alike. */
   slice(start: number, lengthBytes: number): Uint8Array {
-    const end = start + lengthBytes;
-    if (this.startByte !== start || this.endByte !== end) {
-      this.part = this.bytes.subarray(start, end);
+    if (this.startByte !== start || this.lengthBytes !== lengthBytes) {
+      const from = this.address + start;
+      this.part = this.memory.bytes.subarray(from, from + lengthBytes);
       this.startByte = start;
-      this.endByte = end;
+      this.lengthBytes = lengthBytes;
     }
     return this.part;
   }
 }
 
+const NOTHING = new Uint8Array(0);
+
+/** Extents whose views are kept, less one: a guest that uses more has them made again. */
+const MAX_MEMORIES = 15;
 /** References above this are never kept mapped: no grant table is larger. */
 const MAX_KEPT_REF = 32768;
 
@@ -74,6 +69,7 @@ export class MappedPages {
   private kept: (MappedPage | undefined)[];
   private keptCount: number;
   private passingCount: number;
+  private memories: readonly FrameMemory[];
   private readonly mapOps: MapOp[];
 
   /** `isReadonly`: map for reading. `maxKept`: 0 for front ends that do not reuse grants. */
@@ -85,6 +81,7 @@ export class MappedPages {
     this.kept = [];
     this.keptCount = 0;
     this.passingCount = 0;
+    this.memories = [];
     this.mapOps = [createMapOp(dom)];
   }
 
@@ -98,8 +95,12 @@ export class MappedPages {
    * hands back to `releasePassing`. @returns undefined if the front end did not grant it like that
    */
   page(ref: number, passing: MappedPage[]): MappedPage | undefined {
-    const known = ref < this.kept.length ? this.kept[ref] : undefined;
-    return known ?? this.map(ref, passing);
+    return this.known(ref) ?? this.map(ref, passing);
+  }
+
+  /** The page behind `ref` if it is kept mapped. */
+  known(ref: number): MappedPage | undefined {
+    return ref < this.kept.length ? this.kept[ref] : undefined;
   }
 
   /** End the mappings in `passing`, and empty it. */
@@ -115,6 +116,7 @@ export class MappedPages {
     this.unmap(this.kept.filter((page) => page !== undefined));
     this.kept = [];
     this.keptCount = 0;
+    this.memories = [];
   }
 
   private map(ref: number, passing: MappedPage[]): MappedPage | undefined {
@@ -125,7 +127,7 @@ export class MappedPages {
     this.hypercalls.mapGrants(this.mapOps);
     if (op.status !== GNTST.okay) return undefined;
     const bytes = this.hypercalls.mappedBytes(op.handle);
-    const page = new MappedPage(bytes, op.handle, this.hypercalls.nativeCopy?.memoryOf(bytes) ?? -1);
+    const page = new MappedPage(this.memoryOf(bytes), bytes.byteOffset, op.handle);
     if (this.keptCount >= this.maxKept || ref >= MAX_KEPT_REF) {
       this.passingCount += 1;
       passing.push(page);
@@ -135,6 +137,15 @@ export class MappedPages {
     this.kept[ref] = page;
     this.keptCount += 1;
     return page;
+  }
+
+  /** The views of the extent that `bytes` lie in; a front end's pages lie in few. */
+  private memoryOf(bytes: Uint8Array): FrameMemory {
+    const known = this.memories.find(({ buffer }) => buffer === bytes.buffer);
+    if (known !== undefined) return known;
+    const memory = new FrameMemory(bytes.buffer, this.hypercalls.nativeCopy?.memoryOf(bytes) ?? -1);
+    this.memories = [...this.memories.slice(-MAX_MEMORIES), memory];
+    return memory;
   }
 
   private unmap(pages: readonly MappedPage[]): void {

@@ -1,20 +1,18 @@
 // A frame's bytes in memory of the driver domain's own: copies, segments, frames from uplinks.
-import type { Frame, FramePage } from './frame.ts';
+import { type Frame, FrameMemory, type FramePage } from './frame.ts';
 
 /** Memory that no guest can reach, as a fragment of a frame. */
 export class PrivatePage implements FramePage {
+  /** What it wraps. */
   readonly bytes: Uint8Array;
-  readonly view: DataView;
-  readonly buffer: ArrayBufferLike;
+  readonly memory: FrameMemory;
   readonly address: number;
-  readonly memory = -1;
 
   /** Wrap `bytes`. */
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
-    this.buffer = bytes.buffer;
+    this.memory = new FrameMemory(bytes.buffer);
     this.address = bytes.byteOffset;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   slice(start: number, lengthBytes: number): Uint8Array {
@@ -30,9 +28,7 @@ export function linearise(frame: Frame, target: PrivatePage): number {
     target.bytes.set((frame.pages[i] as FramePage).slice(frame.offsets[i] as number, length), at);
     at += length;
   }
-  target.view.setInt32(0, frame.word0, true);
-  target.view.setInt32(4, frame.word1, true);
-  target.view.setInt32(8, frame.word2, true);
+  frame.writeAddresses(target);
   return at;
 }
 

@@ -77,13 +77,12 @@ export class TxChain {
   }
 
   /**
-   * Take one packet whose first slot lies at byte `at` of the ring, as `takeRequestInPlace` has just answered.
+   * Take one packet whose first slot was read already: these are its fields.
    *
-   * Shared words: reads every field of its slots once [FRONT].
+   * Shared words: reads every field of its further slots once [FRONT].
    */
-  parse(at: number): ChainResult {
-    const flags = this.keepSlot(0, at);
-    const size = this.sizes[0] as number; // kept just now
+  parse(flags: number, id: number, gref: number, offset: number, size: number): ChainResult {
+    this.keepSlot(0, id, gref, offset, size);
     this.totalBytes = size;
     this.isChecksumBlank = (flags & NETTXF_csum_blank) !== 0;
     this.isValidated = (flags & (NETTXF_csum_blank | NETTXF_data_validated)) !== 0;
@@ -93,18 +92,15 @@ export class TxChain {
     this.extras = 0;
     this.slots = 1;
     if ((flags & (NETTXF_more_data | NETTXF_extra_info)) !== 0) return this.parseRest(flags);
-    if ((this.offsets[0] as number) + size > PAGE_BYTES) return this.refuseCrossing(0);
+    if (offset + size > PAGE_BYTES) return this.refuseCrossing(0);
     return size < ETHERNET_HEADER_BYTES ? CHAIN.refused : CHAIN.packet;
   }
 
-  /** Read a data slot. @returns its flags */
-  private keepSlot(index: number, at: number): number {
-    const { view } = this.ring;
-    this.ids[index] = netifTxRequest.get.id(view, at);
-    this.grefs[index] = netifTxRequest.get.gref(view, at);
-    this.offsets[index] = netifTxRequest.get.offset(view, at);
-    this.sizes[index] = netifTxRequest.get.size(view, at);
-    return netifTxRequest.get.flags(view, at);
+  private keepSlot(index: number, id: number, gref: number, offset: number, size: number): void {
+    this.ids[index] = id;
+    this.grefs[index] = gref;
+    this.offsets[index] = offset;
+    this.sizes[index] = size;
   }
 
   private parseRest(firstFlags: number): ChainResult {
@@ -119,9 +115,12 @@ export class TxChain {
       if (at < 0) return this.fatal('slots', this.slots + 1, this.slots);
       const index = this.slots;
       this.slots += 1;
-      flags = this.keepSlot(index, at);
-      const size = this.sizes[index] as number; // kept just now
-      if ((this.offsets[index] as number) + size > PAGE_BYTES) return this.refuseCrossing(index);
+      const { view } = this.ring;
+      const size = netifTxRequest.get.size(view, at);
+      const offset = netifTxRequest.get.offset(view, at);
+      this.keepSlot(index, netifTxRequest.get.id(view, at), netifTxRequest.get.gref(view, at), offset, size);
+      flags = netifTxRequest.get.flags(view, at);
+      if (offset + size > PAGE_BYTES) return this.refuseCrossing(index);
       if (size > rest)
         isRefused = true; // old front ends with frames of 64 KiB do this: the frame is lost, no more
       else rest -= size;

@@ -1,12 +1,15 @@
 // hot path: bench net
 // One queue pair of a guest's card in the back end: takes packets off the transmit ring and hands them to the bridge.
-import type { Clock, EvtchnPort, Hypercalls } from '@splitring/hypervisor';
+import { type Clock, type EvtchnPort, type Hypercalls, PAGE_SIZE } from '@splitring/hypervisor';
 import {
+  ETHERNET_HEADER_BYTES,
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
   NETIF_RSP_NULL,
   NETIF_RSP_OKAY,
   NETIF_TX_SLOT_BYTES,
+  NETTXF_data_validated,
+  netifTxRequest,
   netifTxResponse,
 } from '@splitring/hypervisor/io';
 import { BackRing, type ProtocolError } from 'sharedarraybuffer-ring';
@@ -62,6 +65,8 @@ export class VifQueue {
   private result: ChainResult;
   private rest: (typeof REST)[keyof typeof REST];
   private restUntilMs: number;
+  /** No packet is to be paid for, and none waits that another could overtake. */
+  private mayHurry: boolean;
   private turnBytes: number;
   private staged: number;
   private needsNotify: boolean;
@@ -87,6 +92,7 @@ export class VifQueue {
     this.result = CHAIN.packet;
     this.rest = REST.not;
     this.restUntilMs = Number.POSITIVE_INFINITY;
+    this.mayHurry = false;
     this.turnBytes = 0;
     this.staged = 0;
     this.needsNotify = false;
@@ -126,6 +132,7 @@ export class VifQueue {
       if (!this.resume()) return done;
       done += 1;
     }
+    this.mayHurry = this.parked.length === 0 && !this.rate.isLimited;
     while (done < budget && this.turnBytes > 0 && this.breach === undefined) {
       let at = this.ring.takeRequestInPlace();
       if (at < 0) {
@@ -135,10 +142,7 @@ export class VifQueue {
         }
         at = this.ring.takeRequestInPlace();
       }
-      this.result = this.packet.chain.parse(at);
-      this.turnBytes -= this.packet.chain.totalBytes;
-      if (this.rate.isLimited && !this.pay()) break;
-      if (!this.handle()) break;
+      if (!this.take(at)) break;
       done += 1;
     }
     return done;
@@ -176,6 +180,40 @@ export class VifQueue {
       return true;
     });
     this.pages.close();
+  }
+
+  /**
+   * Serve the packet whose first slot lies at byte `at` of the ring. Most packets go the short way: one slot in a page that
+   * is mapped already, to a destination that has room.
+   *
+   * Shared words: reads every field of the slot once [FRONT]. @returns false if the ring must rest, or is broken
+   */
+  private take(at: number): boolean {
+    const { view } = this.ring;
+    const flags = netifTxRequest.get.flags(view, at);
+    const id = netifTxRequest.get.id(view, at);
+    const gref = netifTxRequest.get.gref(view, at);
+    const offset = netifTxRequest.get.offset(view, at);
+    const size = netifTxRequest.get.size(view, at);
+    this.turnBytes -= size;
+    if ((flags & ~NETTXF_data_validated) === 0 && this.mayHurry) {
+      const page = this.pages.known(gref);
+      if (page !== undefined && size >= ETHERNET_HEADER_BYTES && offset + size <= PAGE_SIZE) {
+        const { packet } = this;
+        packet.frame.setPlain(page, offset, size, flags !== 0);
+        const verdict = this.link.forward(packet.frame);
+        if (verdict !== VERDICT.held) {
+          this.settle(verdict, size);
+          this.stage(id, verdict === VERDICT.taken ? NETIF_RSP_OKAY : NETIF_RSP_DROPPED);
+          this.staged += 1;
+          if (this.staged >= PUBLISH_BATCH) this.publish();
+          return true;
+        }
+      }
+    }
+    this.result = this.packet.chain.parse(flags, id, gref, offset, size);
+    if (this.rate.isLimited && !this.pay()) return false;
+    return this.handle();
   }
 
   /** Charge the packet just taken, good or bad. @returns false if the ring must rest until there is credit */
@@ -279,14 +317,15 @@ export class VifQueue {
   }
 
   private finish(packet: TxPacket, verdict: Verdict): void {
+    this.settle(verdict, packet.frame.lengthBytes);
+    this.answer(packet, verdict === VERDICT.taken ? NETIF_RSP_OKAY : NETIF_RSP_DROPPED);
+  }
+
+  private settle(verdict: Verdict, lengthBytes: number): void {
     if (verdict === VERDICT.taken) {
       this.counters.txFrames += 1;
-      this.counters.txBytes += packet.frame.lengthBytes;
-      this.answer(packet, NETIF_RSP_OKAY);
-    } else {
-      this.counters.txDropped += 1;
-      this.answer(packet, NETIF_RSP_DROPPED);
-    }
+      this.counters.txBytes += lengthBytes;
+    } else this.counters.txDropped += 1;
   }
 
   private abandon(packet: TxPacket): void {

@@ -100,8 +100,7 @@ export class VifRx {
 
   /** Copy `frame` into posted buffers. `held`: not enough of them now, or others wait before it. */
   deliver(frame: Frame): Verdict {
-    if (this.backlog.length > 0) return VERDICT.held;
-    return this.place(frame);
+    return this.backlog.length > 0 ? VERDICT.held : this.place(frame);
   }
 
   /** Keep a copy of a frame that its sender cannot hold. @returns false if there is no room: it is dropped */
@@ -161,7 +160,7 @@ export class VifRx {
       return false;
     }
     this.copier.copy(frame.pages[0] as FramePage, frame.offsets[0] as number, target, frame.lengthBytes);
-    writeAddresses(target.view, frame);
+    frame.writeAddresses(target);
     this.stageFor(id, flagsOf(frame), frame.lengthBytes);
     if (this.passing.length > 0) this.pages.releasePassing(this.passing);
     this.staged += 1;
@@ -247,7 +246,7 @@ export class VifRx {
 
   /** Answer the buffers of a frame: its first, the extra info over the second, then the others. */
   private respond(frame: Frame, dataSlots: number): void {
-    writeAddresses((this.targets[0] as MappedPage).view, frame); // taken
+    frame.writeAddresses(this.targets[0] as MappedPage); // taken
     let flags = flagsOf(frame);
     const hasGso = frame.gsoSizeBytes !== 0;
     if (hasGso) flags |= NETRXF_extra_info;
@@ -282,13 +281,6 @@ export class VifRx {
     netifExtraGso.set.size(view, at, frame.gsoSizeBytes);
     netifExtraGso.set.gsoType(view, at, frame.gsoType);
   }
-}
-
-/** Write the addresses as they were read, whatever the sender's page says by now. */
-function writeAddresses(view: DataView, frame: Frame): void {
-  view.setInt32(0, frame.word0, true);
-  view.setInt32(4, frame.word1, true);
-  view.setInt32(8, frame.word2, true);
 }
 
 /** What is to be said of a frame's checksum. */
