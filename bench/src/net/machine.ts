@@ -16,6 +16,7 @@ import {
   wasmMemoryPerExtent,
   XenstoreServer,
 } from '@splitring/hypervisor';
+import { pinThread } from '../harness/affinity.ts';
 import { monotonicNs } from '../harness/pair.ts';
 import type { DomainData, DomainReport } from './domain-worker.ts';
 import { CONTROL, type NetParams } from './params.ts';
@@ -106,6 +107,7 @@ export class NetMachine {
     const driver = machine.#hypervisor.createDomain({ name: 'net' });
     const { starts } = await machine.#run(driver, { kind: 'driver', index: 0 });
     machine.#driverThread = (await starts).thread;
+    pinThread(machine.#driverThread, 1);
     const total = params.guests + (params.beside === 'nobody' ? 0 : 2);
     const starting: Promise<Started>[] = [];
     for (let index = 0; index < total; index++) {
@@ -120,7 +122,7 @@ export class NetMachine {
       };
       await machine.#ask((then) => attachDevice(machine.#store, attachment, then));
     }
-    await Promise.all(starting);
+    for (const { thread } of await Promise.all(starting)) pinThread(thread, 0);
     return machine;
   }
 

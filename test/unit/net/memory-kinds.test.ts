@@ -69,6 +69,22 @@ test('NativeCopy copies within one memory, and between two where the engine can'
   t.is(new NativeCopy().between(first, second), undefined);
 });
 
+test('PageCopy.copy copies frames of every short length from anywhere, and not a byte more', (t) => {
+  const source = pattern(4096, 5);
+  const copier = new PageCopy(undefined);
+  for (let lengthBytes = 1; lengthBytes <= 160; lengthBytes += 1) {
+    for (const from of [0, 3, 4, 1028, 4096 - lengthBytes]) {
+      const target = new PrivatePage(new Uint8Array(4096));
+      copier.copy(new PrivatePage(source), from, target, lengthBytes);
+      t.deepEqual(target.bytes.subarray(0, lengthBytes), source.subarray(from, from + lengthBytes));
+      t.true(
+        target.bytes.subarray(lengthBytes).every((byte) => byte === 0),
+        `${lengthBytes} bytes from ${from}`,
+      );
+    }
+  }
+});
+
 test('PageCopy puts any fragments into any buffers, merged or not', (t) => {
   const pieces = fc.array(
     fc.record({ page: fc.nat(5), from: fc.nat(4095), length: fc.integer({ min: 1, max: 4096 }) }),

@@ -54,6 +54,23 @@ for (const at of [0, 2 ** 31 - 4, 2 ** 32 - 4]) {
   });
 }
 
+test('FrontRing.takeResponseInPlace and BackRing.takeRequestInPlace answer where each slot lies, once', (t) => {
+  const { front, back } = pair(2 ** 32 - 4);
+  const staged = Array.from({ length: 6 }, () => front.stageRequest());
+  front.pushRequests();
+  t.is(back.takeRequestInPlace(), -1, 'not before a look');
+  t.is(back.availableRequests(), 6);
+  for (const at of staged) t.is(back.takeRequestInPlace(), at);
+  t.is(back.takeRequestInPlace(), -1);
+  for (const at of staged) t.is(back.stageResponse(), at);
+  back.pushResponses();
+  t.is(front.takeResponseInPlace(), -1, 'not before a look');
+  t.is(front.availableResponses(), 6);
+  for (const at of staged) t.is(front.takeResponseInPlace(), at);
+  t.is(front.takeResponseInPlace(), -1);
+  t.is(front.freeSlots, 32);
+});
+
 test('FrontRing and BackRing copy out every byte of a slot and nothing beyond, whatever its size', (t) => {
   for (let slotBytes = 1; slotBytes <= 280; slotBytes += 1) {
     const slots = 4;

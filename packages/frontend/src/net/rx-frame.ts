@@ -36,12 +36,12 @@ export class RxFrame {
     this.view = new DataView(pool.buffer, pool.byteOffset, pool.byteLength);
   }
 
-  /** Begin a new frame. */
-  reset(): void {
+  /** Begin a new frame, with what its first slot says of its checksum. */
+  begin(isChecksumBlank: boolean, isValidated: boolean): void {
     this.lengthBytes = 0;
     this.fragments = 0;
-    this.isChecksumBlank = false;
-    this.isValidated = false;
+    this.isChecksumBlank = isChecksumBlank;
+    this.isValidated = isValidated;
     this.gsoType = XEN_NETIF_GSO_TYPE_NONE;
     this.gsoSizeBytes = 0;
   }

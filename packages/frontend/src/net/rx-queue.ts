@@ -39,10 +39,10 @@ export class NetRxQueue {
   private readonly wiring: QueueWiring;
   private readonly ring: FrontRing;
   private readonly data: GrantedPages;
+  private readonly refs: Uint32Array;
   private readonly mask: number;
   private cons: number;
   private posted: number;
-  private toPublish: number;
 
   /** Allocate, grant and offer a page for every slot. @throws HypercallError */
   constructor(hypercalls: Hypercalls, wiring: QueueWiring, counters: NicCounters) {
@@ -60,12 +60,11 @@ export class NetRxQueue {
     }
     this.frame = new RxFrame(this.data.bytes);
     this.broken = undefined;
+    this.refs = Uint32Array.from(this.data.refs);
     this.mask = this.ring.slots - 1;
     this.cons = 0;
     this.posted = 0;
-    this.toPublish = 0;
     this.refill();
-    this.toPublish = 0;
     this.ring.pushRequests(); // nobody to notify yet: the back end finds the buffers when it attaches
   }
 
@@ -85,8 +84,10 @@ export class NetRxQueue {
    * The pages stay out of the back end's reach until `recycle`. @returns false if there is none, or the ring is broken
    */
   take(): boolean {
-    while (this.broken === undefined && this.next()) {
-      if (this.gather()) {
+    while (this.broken === undefined) {
+      const at = this.next();
+      if (at < 0) return false;
+      if (this.gather(at)) {
         this.counters.rxFrames += 1;
         this.counters.rxBytes += this.frame.lengthBytes;
         return true;
@@ -96,17 +97,14 @@ export class NetRxQueue {
     return false;
   }
 
-  /** Offer the pages of all frames taken so far again; publishes every 32 of them. */
+  /** The pages of all frames taken so far may be offered again: 32 at a time. */
   recycle(): void {
-    this.refill();
-    if (this.toPublish >= REFILL_BATCH) this.flush();
+    if (this.ring.freeSlots >= REFILL_BATCH) this.flush();
   }
 
-  /** Publish offered buffers; one notification at most. */
+  /** Offer the pages of all frames taken so far; one notification at most. */
   flush(): void {
     this.refill();
-    if (this.toPublish === 0) return;
-    this.toPublish = 0;
     if (this.ring.pushRequests()) {
       this.counters.notifications += 1;
       this.hypercalls.notify(this.wiring.rxPort);
@@ -123,78 +121,94 @@ export class NetRxQueue {
     return [...this.ringPages.release(), ...this.data.release()];
   }
 
+  /** The ring has room for as many requests as responses were taken; page and slot have the same index. */
   private refill(): void {
-    const view = this.ring.view;
-    // The ring has room for as many requests as responses were taken; page and slot have the same index.
-    while (((this.posted - this.cons) | 0) <= this.mask) {
+    const { view } = this.ring;
+    for (let left = this.ring.freeSlots; left > 0; left -= 1) {
       const at = this.ring.stageRequest();
-      if (at < 0) return;
       const slot = this.posted & this.mask;
       netifRxRequest.set.id(view, at, slot);
       netifRxRequest.set.pad(view, at, 0);
-      netifRxRequest.set.gref(view, at, this.data.refs[slot] as number); // slots index the pages
+      netifRxRequest.set.gref(view, at, this.refs[slot] as number); // slots index the pages
       this.posted = (this.posted + 1) | 0;
-      this.toPublish += 1;
     }
   }
 
-  /** Take the next response slot, looking at the ring only when the last look is used up. */
-  private next(): boolean {
-    if (!this.ring.takeResponse()) {
+  /** Take the next response, looking at the ring only when the last look is used up. @returns where it lies; -1: no more */
+  private next(): number {
+    let at = this.ring.takeResponseInPlace();
+    if (at < 0) {
       if (this.ring.availableResponses() <= 0) {
         this.broken ??= this.ring.broken;
-        return false;
+        return -1;
       }
-      this.ring.takeResponse();
+      at = this.ring.takeResponseInPlace();
     }
     this.cons = (this.cons + 1) | 0;
-    return true;
+    return at;
   }
 
   /**
-   * Assemble the frame whose first slot was taken. @returns false if it is to be dropped; its slots are consumed either
-   * way, or the ring is broken
+   * Assemble the frame whose first response lies at byte `at` of the ring. Reads each of its fields once [BACK].
+   * @returns false if it is to be dropped; its slots are consumed either way, or the ring is broken
    */
-  private gather(): boolean {
-    const { frame } = this;
-    const response = this.ring.response;
-    frame.reset();
-    let isGood = true;
+  private gather(at: number): boolean {
+    const { view } = this.ring;
+    const id = netifRxResponse.get.id(view, at);
+    const status = netifRxResponse.get.status(view, at);
+    const offset = netifRxResponse.get.offset(view, at);
+    const flags = netifRxResponse.get.flags(view, at);
+    const slot = (this.cons - 1) & this.mask;
+    const isPlain = (flags & (NETRXF_more_data | NETRXF_extra_info)) === 0;
+    this.frame.begin((flags & NETRXF_csum_blank) !== 0, (flags & (NETRXF_csum_blank | NETRXF_data_validated)) !== 0);
+    if (isPlain && id === slot && status >= ETHERNET_HEADER_BYTES && offset + status <= GRANTED_PAGE_BYTES) {
+      this.frame.append((slot << 12) + offset, status);
+      return true;
+    }
+    return this.gatherChain(id, status, offset, flags);
+  }
+
+  /** Assemble any frame, good or bad, from its first response on. @returns as `gather` */
+  private gatherChain(firstId: number, firstStatus: number, firstOffset: number, firstFlags: number): boolean {
+    const { view } = this.ring;
+    let id = firstId;
+    let status = firstStatus;
+    let offset = firstOffset;
+    let flags = firstFlags;
+    let isGood = status >= ETHERNET_HEADER_BYTES;
     for (let index = 0; ; index += 1) {
       const slot = (this.cons - 1) & this.mask;
-      const id = netifRxResponse.get.id(response, 0);
-      const status = netifRxResponse.get.status(response, 0);
-      const offset = netifRxResponse.get.offset(response, 0);
-      const flags = netifRxResponse.get.flags(response, 0);
       if (id !== slot) return this.breakOff('id', id, slot);
       if (index >= MAX_RX_FRAGMENTS) return this.breakOff('slots', index + 1, MAX_RX_FRAGMENTS);
       if (status < 0 || offset + status > GRANTED_PAGE_BYTES) isGood = false;
-      else if (isGood && status > 0) frame.append((slot << 12) + offset, status);
-      if (index === 0) {
-        frame.isChecksumBlank = (flags & NETRXF_csum_blank) !== 0;
-        frame.isValidated = (flags & (NETRXF_csum_blank | NETRXF_data_validated)) !== 0;
-        if (status < ETHERNET_HEADER_BYTES) isGood = false;
-        if ((flags & NETRXF_extra_info) !== 0 && !this.gatherExtras()) return false;
-      }
+      else if (isGood && status > 0) this.frame.append((slot << 12) + offset, status);
+      if (index === 0 && (flags & NETRXF_extra_info) !== 0 && !this.gatherExtras()) return false;
       if ((flags & NETRXF_more_data) === 0) return isGood;
-      if (!this.next()) return this.breakOff('flags', flags, 0); // the chain goes on, the ring does not
+      const at = this.next();
+      if (at < 0) return this.breakOff('flags', flags, 0); // the chain goes on, the ring does not
+      id = netifRxResponse.get.id(view, at);
+      status = netifRxResponse.get.status(view, at);
+      offset = netifRxResponse.get.offset(view, at);
+      flags = netifRxResponse.get.flags(view, at);
     }
   }
 
-  /** Read the extra infos after the first slot. @returns false if the ring broke */
+  /** Read the extra infos after the first slot, each of their fields once. @returns false if the ring broke */
   private gatherExtras(): boolean {
     const { frame, ring } = this;
     for (let count = 1; count < XEN_NETIF_EXTRA_TYPE.max; count += 1) {
-      if (!this.next()) return this.breakOff('extra', count, 0);
-      const type = netifExtraGso.get.type(ring.response, 0);
+      const at = this.next();
+      if (at < 0) return this.breakOff('extra', count, 0);
+      const type = netifExtraGso.get.type(ring.view, at);
+      const flags = netifExtraGso.get.flags(ring.view, at);
       if (type === XEN_NETIF_EXTRA_TYPE.none || type >= XEN_NETIF_EXTRA_TYPE.max) {
         return this.breakOff('type', type, XEN_NETIF_EXTRA_TYPE.max);
       }
       if (type === XEN_NETIF_EXTRA_TYPE.gso) {
-        frame.gsoSizeBytes = netifExtraGso.get.size(ring.response, 0);
-        frame.gsoType = netifExtraGso.get.gsoType(ring.response, 0);
+        frame.gsoSizeBytes = netifExtraGso.get.size(ring.view, at);
+        frame.gsoType = netifExtraGso.get.gsoType(ring.view, at);
       }
-      if ((netifExtraGso.get.flags(ring.response, 0) & XEN_NETIF_EXTRA_FLAG_MORE) === 0) return true;
+      if ((flags & XEN_NETIF_EXTRA_FLAG_MORE) === 0) return true;
     }
     return this.breakOff('extra', XEN_NETIF_EXTRA_TYPE.max, XEN_NETIF_EXTRA_TYPE.max);
   }

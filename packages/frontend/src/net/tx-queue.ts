@@ -49,6 +49,7 @@ export class NetTxQueue {
   private readonly data: GrantedPages;
   private readonly native: NativeCopyFunction | undefined;
   private readonly idState: Uint8Array;
+  private readonly refs: Uint32Array;
   private readonly freeIds: Int32Array;
   private readonly mask: number;
   private readonly wiring: QueueWiring;
@@ -77,6 +78,7 @@ export class NetTxQueue {
     this.native = nativeCopyWithin(hypercalls, this.data.bytes);
     this.broken = undefined;
     this.idState = new Uint8Array(slots);
+    this.refs = Uint32Array.from(this.data.refs);
     this.freeIds = Int32Array.from({ length: slots }, (_, id) => id);
     this.mask = slots - 1;
     this.freeHead = 0;
@@ -92,9 +94,9 @@ export class NetTxQueue {
     return this.ring.inspect().cons;
   }
 
-  /** Slots that can be filled now. */
+  /** Slots that can be filled now. A slot has a page: ids in use are slots in use, less those of extra infos. */
   get freeSlots(): number {
-    return Math.min(this.ring.freeSlots, (this.freeTail - this.freeHead) | 0);
+    return this.broken === undefined ? this.ring.freeSlots : 0;
   }
 
   /** Whether the frame refused last, if any, would find room now. */
@@ -116,14 +118,7 @@ export class NetTxQueue {
     const hasGso = offload?.gsoSizeBytes !== undefined;
     const pages = (lengthBytes + GRANTED_PAGE_BYTES - 1) >>> 12;
     const slots = hasGso ? pages + 1 : pages;
-    if (this.freeSlots < slots) {
-      this.reap();
-      if (this.freeSlots < slots || this.broken !== undefined) {
-        this.counters.txFull += 1;
-        this.refusedSlots = slots;
-        return false;
-      }
-    }
+    if (this.freeSlots < slots && !this.makeRoom(slots)) return false;
     let flags = 0;
     if (offload !== undefined && (hasGso || offload.isChecksumBlank === true)) {
       flags = NETTXF_csum_blank | NETTXF_data_validated;
@@ -147,7 +142,7 @@ export class NetTxQueue {
   /** Ask the back end to let a group's frames through, or no more. @returns false if there is no room for the request */
   changeGroup(address: Uint8Array, isJoin: boolean): boolean {
     if (this.freeSlots < 2) this.reap();
-    if (this.freeSlots < 2 || this.broken !== undefined) return false;
+    if (this.freeSlots < 2) return false;
     this.stage(this.takeId(ID_GROUP), 0, NETTXF_extra_info, 0);
     const at = this.ring.stageRequest();
     const { view } = this.ring;
@@ -177,10 +172,12 @@ export class NetTxQueue {
       this.broken ??= this.ring.broken;
       return false;
     }
-    while (this.ring.takeResponse()) {
-      const status = netifTxResponse.get.status(this.ring.response, 0);
+    const { view } = this.ring;
+    for (let i = 0; i < count; i += 1) {
+      const at = this.ring.takeResponseInPlace(); // counted
+      const status = netifTxResponse.get.status(view, at);
       if (status === NETIF_RSP_NULL) this.finishExtra();
-      else this.finishSlot(netifTxResponse.get.id(this.ring.response, 0), status);
+      else this.finishSlot(netifTxResponse.get.id(view, at), status);
       if (this.broken !== undefined) return false;
     }
     return true;
@@ -205,6 +202,15 @@ export class NetTxQueue {
     return [...this.ringPages.release(), ...this.data.release()];
   }
 
+  /** Look whether answers that have come make room. @returns false if not: the sender is to wait */
+  private makeRoom(slots: number): boolean {
+    this.reap();
+    if (this.freeSlots >= slots) return true;
+    this.counters.txFull += 1;
+    this.refusedSlots = slots;
+    return false;
+  }
+
   private takeId(state: number): number {
     const id = this.freeIds[this.freeHead & this.mask] as number; // the index is masked
     this.freeHead = (this.freeHead + 1) | 0;
@@ -215,7 +221,7 @@ export class NetTxQueue {
   private stage(id: number, offset: number, flags: number, sizeBytes: number): void {
     const at = this.ring.stageRequest();
     const view = this.ring.view;
-    netifTxRequest.set.gref(view, at, this.data.refs[id] as number); // ids index the pages
+    netifTxRequest.set.gref(view, at, this.refs[id] as number); // ids index the pages
     netifTxRequest.set.offset(view, at, offset);
     netifTxRequest.set.flags(view, at, flags);
     netifTxRequest.set.id(view, at, id);
