@@ -2,6 +2,7 @@
 import type { Bar, CaseSpec, Suite } from '../harness/contract.ts';
 import type { CrowdParams } from './crowd-params.ts';
 import type { BlockParams } from './params.ts';
+import { whyNoFio } from './why-no-fio.ts';
 
 const BASES = ['own', 'own-guest', 'own-driver'];
 
@@ -62,6 +63,29 @@ function programCase(style: 'await' | 'sync', depth: number): CaseSpec {
 
 const PROGRAMS = [programCase('sync', 1), ...[1, 8, 32].map((depth) => programCase('await', depth))];
 
+/** More than one reader: the only way past the thread's own loop for random reads. */
+const TWO_QUEUES_CASE: CaseSpec = {
+  name: 'two-queues-rand-read-4k-d128',
+  title: 'random read of 4 KiB, 128 in flight on each of two disks with a driver domain each, the guest asleep',
+  unit: 'requests/s',
+  metrics: METRICS,
+  group: 'two-queues',
+  x: 128,
+  trialMs: 30,
+  isCrowded: true,
+  isFullOnly: true,
+  subjects: [
+    {
+      name: 'split',
+      run: {
+        module: module('split'),
+        params: { bytes: 4096, depth: 128, pattern: 'random', op: 'read', style: 'two-queues' },
+      },
+      baselines: BASES,
+    },
+  ],
+};
+
 /** What a request costs the guest itself: the driver domain does the rest meanwhile. */
 const FRONT_CASE: CaseSpec = {
   name: 'front-4k-d32',
@@ -96,6 +120,33 @@ function modelCase(pattern: 'random' | 'sequential', depth: number): CaseSpec {
 }
 
 const MODEL_CASES = [modelCase('random', 1), modelCase('random', 32), modelCase('sequential', 128)];
+
+/** What storage people use: fio on the image itself, and fio as a client of `serve-nbd`, against the thread's own loop. */
+function fioCase(engine: 'psync' | 'nbd', depth: number): CaseSpec {
+  const unavailable = whyNoFio(engine);
+  return {
+    name: `fio-${engine}-rand-read-4k-d${depth}`,
+    title: `fio, ${engine === 'nbd' ? 'through the NBD export' : 'psync'}: random read of 4 KiB, ${depth} in flight`,
+    unit: 'requests/s',
+    group: 'fio',
+    x: `${engine} ${depth}`,
+    trialMs: 100,
+    isCrowded: true,
+    isFullOnly: true,
+    subjects: [
+      {
+        name: 'fio',
+        run: { module: module('fio'), params: { bytes: 4096, depth, pattern: 'random', op: 'read', engine } },
+        baselines: ['own'],
+        ...(unavailable === undefined ? {} : { unavailable }),
+      },
+    ],
+  };
+}
+
+function fioCases(): CaseSpec[] {
+  return [fioCase('psync', 1), fioCase('nbd', 1), fioCase('nbd', 32)];
+}
 
 function crowdCase(name: string, title: string, params: CrowdParams): CaseSpec {
   return {
@@ -155,7 +206,7 @@ function cases(): CaseSpec[] {
   const loads = LOADS.flatMap(([name, bytes, depths, pattern, op]) =>
     depths.map((depth) => blockCase(name, { bytes, depth, pattern, op })),
   );
-  return [...loads, ...PROGRAMS, ...MODEL_CASES, FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
+  return [...loads, TWO_QUEUES_CASE, ...PROGRAMS, ...MODEL_CASES, ...fioCases(), FRONT_CASE, ...CROWDS, NEIGHBOUR_CASE];
 }
 
 function bar(caseName: string, baseline: string, must: number, aim: number): Bar {
@@ -211,7 +262,9 @@ export const blockSuite: Suite = {
     'await-read-4k': 'requests in flight',
     'sync-read-4k': 'requests in flight',
     front: 'requests in flight',
+    'two-queues': 'requests in flight on each',
     model: 'load',
+    fio: 'engine and load',
     guests: 'guests and load',
     neighbour: 'measure',
   },

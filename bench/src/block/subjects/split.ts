@@ -10,6 +10,14 @@ import { OwnLoop } from '../own-loop.ts';
 import { type BlockParams, CONTROL, RESULT } from '../params.ts';
 import type { LoadArguments } from './serve-trials.ts';
 
+/** The guest's program by style, and how many disks it wants: each from a driver domain of its own. */
+const PROGRAMS: Readonly<Record<string, { readonly module: string; readonly disks: 1 | 2 }>> = {
+  queue: { module: './load.guest.js', disks: 1 },
+  'two-queues': { module: './two-queues.guest.js', disks: 2 },
+  await: { module: './program.guest.js', disks: 1 },
+  sync: { module: './program.guest.js', disks: 1 },
+};
+
 function threads(): string[] {
   try {
     return readdirSync('/proc/self/task');
@@ -30,20 +38,27 @@ function cpuOf(ids: readonly string[]): number {
   }
 }
 
-/** What the driver domain has done for the disk; it tells before it sleeps, and every few turns. */
+/** What the driver domains have done for the disks; they tell before they sleep, and every few turns. */
 function diskCounts(host: Host): { requests: number; commands: number; notifications: number } {
-  const counters = host.driverDomains[0]?.counters;
-  const read = (measure: string) => counters?.read(`vol0.${measure}`) ?? Number.NaN;
+  const read = (measure: string) =>
+    host.driverDomains.reduce((sum, { counters }, at) => sum + counters.read(`vol${at}.${measure}`), 0);
   return { requests: read('requests'), commands: read('commands'), notifications: read('notifications') };
 }
 
 /** Open the subject: requests per second, or with `busy` the time that the front end itself takes for a request. */
 export async function open(params: BlockParams): Promise<OpenSubject> {
-  const image = makeImage();
+  const program = PROGRAMS[String(params['style'] ?? 'queue')];
+  if (program === undefined) throw new RangeError(`There is no guest for ${params['style']}`);
+  const images = Array.from({ length: program.disks }, makeImage);
+  const [image] = images as [(typeof images)[0]]; // one at least
   const before = new Set(threads());
-  const host = await createHost({ driverDomains: [{ name: 'io', disks: { vol0: { image: image.path } } }] });
+  const host = await createHost({
+    driverDomains: images.map(({ path }, at) => ({ name: `io${at}`, disks: { [`vol${at}`]: { image: path } } })),
+  });
   const driverThreads = threads().filter((id) => !before.has(id));
-  for (const id of driverThreads) pinThread(Number(id), 1);
+  // Two driver domains have a core each, and the guest sleeps on either.
+  const isPinned = program.disks === 1;
+  if (isPinned) for (const id of driverThreads) pinThread(Number(id), 1);
   const control = new SharedArrayBuffer(CONTROL.words * 4);
   const result = new SharedArrayBuffer(RESULT.doubles * 8);
   const words = new Int32Array(control);
@@ -52,12 +67,12 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
   const args: LoadArguments = { control, result, image: image.path, params, seed: 7 };
   const guest = await host.createDomain({
     name: 'load',
-    program: new URL(params['style'] === undefined ? './load.guest.js' : './program.guest.js', import.meta.url),
+    program: new URL(program.module, import.meta.url),
     args,
-    disks: [{ name: 'xvda', from: 'vol0' }],
+    disks: images.map((_, at) => ({ name: `xvd${'ab'[at]}`, from: `vol${at}` })),
   });
   await answer(words, 0);
-  pinThread(words[CONTROL.thread], 0);
+  if (isPinned) pinThread(words[CONTROL.thread], 0);
   pinThread(threadId(), 1);
   const own = new OwnLoop(image.path, params, 99);
   let trials = 0;
@@ -98,7 +113,7 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
       await guest.exited;
       own.close();
       await host.close();
-      image.remove();
+      for (const each of images) each.remove();
     },
   };
 }
