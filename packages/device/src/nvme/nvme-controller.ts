@@ -12,6 +12,7 @@ import { NvmeIo, PENDING } from './nvme-io.ts';
 import type { SubmissionQueue } from './nvme-queues.ts';
 import { CC, CSTS, NVME_REG, NVME_VERSION } from './nvme-registers.ts';
 import { QueueSet } from './queue-set.ts';
+import { BURST } from './transfer-burst.ts';
 
 /** What a controller is made of. */
 export interface NvmeOptions {
@@ -36,8 +37,6 @@ const CLASS_NVME = 0x01_08_02;
 const BAR_BYTES = 16_384;
 const MDTS = 8;
 const CAP_TIMEOUT_500MS = 20;
-/** Commands fetched from one queue in a poll: few, so that completions are passed on while the device works. */
-const BURST = 8;
 
 /**
  * An NVMe controller with one or more namespaces. Stepped by the thread that made it; media and their caches outlive it.
@@ -231,26 +230,43 @@ export class NvmeController implements DeviceModel {
   private serve(sq: SubmissionQueue): boolean {
     if (this.queues.hasLate) return false;
     const count = Math.min(BURST, sq.waiting, sq.cq.room);
+    if (count <= 0) return false;
     sq.begin();
-    const isIo = sq.id !== 0;
+    this.commands += count;
+    // A driver on another thread goes on with each completion; one on ours waits for all of them anyway.
+    const isPlain = sq.id !== 0 && this.delayed === undefined && !sq.cq.isDriverRemote;
+    const isReached = isPlain ? this.serveBurst(sq, count) : this.serveSingly(sq, count);
+    if (!isReached) this.queues.isFatal = true; // the queue itself is out of reach
+    return true;
+  }
+
+  private serveBurst(sq: SubmissionQueue, count: number): boolean {
+    const { io } = this;
+    let staged = 0;
+    while (staged < count) {
+      const words = sq.fetch();
+      if (words === undefined) break;
+      io.stage(staged, words, sq.at, sq);
+      staged++;
+    }
+    io.move(staged, sq);
+    return io.complete(staged, sq) && staged === count;
+  }
+
+  private serveSingly(sq: SubmissionQueue, count: number): boolean {
     for (let served = 0; served < count; served++) {
       const words = sq.fetch();
-      if (words === undefined) {
-        this.queues.isFatal = true; // the queue itself is out of reach
-        return true;
-      }
+      if (words === undefined) return false;
       const { at } = sq;
       const commandId = (words[at] as number) >>> 16; // at lies inside the page
-      const status = isIo ? this.executeIo(words, at, sq) : this.admin.execute(words, at, sq);
-      if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) this.queues.isFatal = true;
-      this.commands++;
+      const status = sq.id === 0 ? this.admin.execute(words, at, sq) : this.executeIo(words, at, sq);
+      if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) return false;
     }
-    return count > 0;
+    return true;
   }
 
   private executeIo(words: Int32Array, at: number, sq: SubmissionQueue): number {
-    if (this.delayed !== undefined) return this.delayed.execute(words, at, sq);
-    return this.io.execute(words, at, sq);
+    return this.delayed === undefined ? this.io.execute(words, at, sq) : this.delayed.execute(words, at, sq);
   }
 
   /** Write CC: enable, disable (a controller reset), shut down. §3.1.5, §7.3, §7.6.2 */

@@ -9,9 +9,14 @@ import type { SubmissionQueue } from './nvme-queues.ts';
 import { DSM_DEALLOCATE, FORCE_UNIT_ACCESS, NSID_ALL, NVM, STATUS } from './nvme-registers.ts';
 import { MAX_TRANSFER_BYTES, PrpTransfer } from './prp-transfer.ts';
 import type { QueueSet } from './queue-set.ts';
+import { BURST, TransferBurst } from './transfer-burst.ts';
 
-/** Result of execute() for a command that completes later. */
+/** Status of a command that completes later. */
 export const PENDING = -1;
+/** Status of a transfer that is staged, and whose data is still to be moved. */
+const STAGED = -2;
+/** As STAGED, for a write that is to be durable. */
+const STAGED_DURABLE = -3;
 
 const ZERO_SLICE_BYTES = 1 << 20;
 const DSM_RANGE_BYTES = 16;
@@ -44,6 +49,11 @@ export class NvmeIo {
   private epoch = 0;
   private zeroing: Zeroing[] = [];
   private finished: (Ongoing & { readonly status: number })[] = [];
+  /** The commands at hand: who they are, what became of them, and the transfers among them. */
+  private readonly commandIds = new Int32Array(BURST);
+  private readonly statuses = new Int32Array(BURST);
+  private readonly burst = new TransferBurst();
+  private moved = 0;
   private readonly rangeBytes = new Uint8Array(4096);
 
   /** Execute against `namespaces`, whose index is nsid − 1. */
@@ -85,24 +95,57 @@ export class NvmeIo {
   }
 
   /**
-   * Execute the entry at `words[at]`; each word is read once: the driver may be hostile and on another thread.
+   * Execute the entry at `words[at]`.
    * @param fault what goes wrong with its data, if anything
    * @returns a status, or PENDING
    */
   execute(words: Int32Array, at: number, sq: SubmissionQueue, fault?: Fault): number {
+    this.stage(0, words, at, sq, fault);
+    this.move(1, sq);
+    return this.statuses[0] as number; // staged
+  }
+
+  /**
+   * Take the entry at `words[at]` as command `slot` of a burst, which begins with 0. Each word is read once: the driver may
+   * be hostile and on another thread. Reads and writes are checked and translated only; whatever else it is, is executed
+   * after what was staged before it.
+   */
+  stage(slot: number, words: Int32Array, at: number, sq: SubmissionQueue, fault?: Fault): void {
     const command = words[at] as number; // at + SQE_WORDS − 1 lies inside the page
-    const opcode = command & 0xff;
-    if ((command & 0xff00) !== 0) return STATUS.invalidField; // fused operations and SGLs are not offered
-    const nsid = (words[at + 1] as number) >>> 0; // as above
-    if (opcode === NVM.flush) return this.flush(nsid, command >>> 16, sq, fault);
-    const known = this.namespaces[nsid - 1];
-    if (known === undefined) return STATUS.invalidNamespace;
-    const namespace = fault === undefined ? known : new Namespace(nsid, new FaultyMedium(known.medium, fault));
-    if (opcode === NVM.read) return this.read(words, at, namespace);
-    if (opcode === NVM.write) return this.write(words, at, namespace, command >>> 16, sq);
-    if (opcode === NVM.writeZeroes) return this.writeZeroes(words, at, namespace, command >>> 16, sq);
-    if (opcode === NVM.datasetManagement) return this.datasetManagement(words, at, namespace, command >>> 16, sq);
-    return STATUS.invalidOpcode;
+    const opcode = command & 0xffff; // and the bits of fused operations and SGLs, which are not offered
+    if (slot === 0) this.moved = 0;
+    this.commandIds[slot] = command >>> 16;
+    if (opcode === NVM.read || opcode === NVM.write) {
+      this.statuses[slot] = this.stageTransfer(slot, words, at, opcode === NVM.write, fault);
+    } else {
+      this.move(slot, sq);
+      this.statuses[slot] = this.executeOther(opcode, command >>> 16, words, at, sq, fault);
+    }
+  }
+
+  /** Move the data of what is staged before slot `end`. */
+  move(end: number, sq: SubmissionQueue): void {
+    const { statuses } = this;
+    for (let slot = this.moved; slot < end; slot++) {
+      const staged = statuses[slot] as number; // slot < BURST
+      if (staged === STAGED || staged === STAGED_DURABLE) {
+        const status = this.burst.move(slot);
+        if (status !== MEDIUM_STATUS.okay) statuses[slot] = nvmeStatus(status, this.burst.isWriteAt(slot));
+        else if (staged === STAGED) statuses[slot] = STATUS.success;
+        else this.persist(slot, sq);
+      }
+    }
+    this.moved = end;
+  }
+
+  /** Complete the first `count` commands of the burst, which have moved. @returns false if the queue is out of reach */
+  complete(count: number, sq: SubmissionQueue): boolean {
+    for (let slot = 0; slot < count; slot++) {
+      const status = this.statuses[slot] as number; // slot < BURST
+      const commandId = this.commandIds[slot] as number; // likewise
+      if (status !== PENDING && !sq.cq.post(sq.id, sq.head, commandId, status, 0)) return false;
+    }
+    return true;
   }
 
   /**
@@ -133,35 +176,51 @@ export class NvmeIo {
     }
   }
 
-  private read(words: Int32Array, at: number, namespace: Namespace): number {
-    const slba = startBlock(words, at);
-    const blocks = ((words[at + 12] as number) & 0xffff) + 1; // inside the entry
-    if (slba > namespace.blocks - blocks) return STATUS.lbaOutOfRange;
-    const lengthBytes = blocks << namespace.blockShift;
-    if (lengthBytes > MAX_TRANSFER_BYTES) return STATUS.invalidField;
-    const loaded = this.transfer.load(words, at, lengthBytes, true);
-    if (loaded !== STATUS.success) return loaded;
-    const status = this.transfer.readFrom(namespace.medium, slba * namespace.medium.blockBytes);
-    return status === MEDIUM_STATUS.okay ? STATUS.success : nvmeStatus(status, false);
-  }
-
-  private write(words: Int32Array, at: number, namespace: Namespace, commandId: number, sq: SubmissionQueue): number {
+  private stageTransfer(slot: number, words: Int32Array, at: number, isWrite: boolean, fault?: Fault): number {
+    const namespace = this.namespaceOf(words, at, fault);
+    if (namespace === undefined) return STATUS.invalidNamespace;
+    const { medium, blockShift } = namespace;
     const slba = startBlock(words, at);
     const control = words[at + 12] as number; // inside the entry
     const blocks = (control & 0xffff) + 1;
-    const { medium } = namespace;
     if (slba > namespace.blocks - blocks) return STATUS.lbaOutOfRange;
-    if (medium.isReadOnly) return STATUS.namespaceWriteProtected;
-    const lengthBytes = blocks << namespace.blockShift;
+    if (isWrite && medium.isReadOnly) return STATUS.namespaceWriteProtected;
+    const lengthBytes = blocks << blockShift;
     if (lengthBytes > MAX_TRANSFER_BYTES) return STATUS.invalidField;
-    const loaded = this.transfer.load(words, at, lengthBytes, false);
+    const loaded = this.transfer.load(words, at, lengthBytes, !isWrite);
     if (loaded !== STATUS.success) return loaded;
-    const position = slba * medium.blockBytes;
-    const status = this.transfer.writeTo(medium, position);
-    if (status !== MEDIUM_STATUS.okay) return nvmeStatus(status, true);
-    if (!this.mustPersist(control, medium.hasVolatileCache)) return STATUS.success;
-    medium.persist(position, lengthBytes, this.finisher(sq, commandId));
-    return PENDING;
+    this.burst.stage(slot, this.transfer, medium, slba * medium.blockBytes, isWrite);
+    return isWrite && this.mustPersist(control, medium.hasVolatileCache) ? STAGED_DURABLE : STAGED;
+  }
+
+  private namespaceOf(words: Int32Array, at: number, fault: Fault | undefined): Namespace | undefined {
+    const nsid = (words[at + 1] as number) >>> 0; // inside the entry
+    const known = this.namespaces[nsid - 1];
+    if (known === undefined || fault === undefined) return known;
+    return new Namespace(nsid, new FaultyMedium(known.medium, fault));
+  }
+
+  private persist(slot: number, sq: SubmissionQueue): void {
+    this.statuses[slot] = PENDING;
+    this.burst.persist(slot, this.finisher(sq, this.commandIds[slot] as number)); // slot < BURST
+  }
+
+  /** Everything but reads and writes. */
+  private executeOther(
+    opcode: number,
+    commandId: number,
+    words: Int32Array,
+    at: number,
+    sq: SubmissionQueue,
+    fault: Fault | undefined,
+  ): number {
+    if (opcode > 0xff) return STATUS.invalidField;
+    if (opcode === NVM.flush) return this.flush((words[at + 1] as number) >>> 0, commandId, sq, fault); // inside the entry
+    const namespace = this.namespaceOf(words, at, fault);
+    if (namespace === undefined) return STATUS.invalidNamespace;
+    if (opcode === NVM.writeZeroes) return this.writeZeroes(words, at, namespace, commandId, sq);
+    if (opcode === NVM.datasetManagement) return this.datasetManagement(words, at, namespace, commandId, sq);
+    return STATUS.invalidOpcode;
   }
 
   private flush(nsid: number, commandId: number, sq: SubmissionQueue, fault: Fault | undefined): number {

@@ -70,7 +70,8 @@ export class CompletionQueue {
   /** Next entry to write. */
   tail = 0;
   private phase = 1;
-  private readonly isDriverRemote: boolean;
+  /** Whether the driver runs on another thread, which may look at any time. */
+  readonly isDriverRemote: boolean;
   private readonly memory: QueueMemory;
 
   /** A queue at bus page `firstPage`. */

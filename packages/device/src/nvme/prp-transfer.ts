@@ -2,7 +2,6 @@
 // The pages of one command: PRP entries translated by the IOMMU and gathered into runs of consecutive frames.
 // NVM Express base specification §4.3, "Physical Region Page Entry and List".
 import { type BusMaster, EXTENT_SHIFT, extentOffset, type FrameNumber, PAGE_SIZE } from '@splitring/hypervisor';
-import type { Medium, MediumStatus } from '../media/medium.ts';
 import { STATUS } from './nvme-registers.ts';
 
 /** Most bytes one command moves: MDTS 8, 256 pages. */
@@ -23,7 +22,7 @@ export class PrpTransfer {
   private runs = 0;
   private firstFrame = 0 as FrameNumber; // set by load()
   private firstOffset = 0;
-  private lengthBytes = 0;
+  private length = 0;
   private readonly views: Uint8Array[] = [];
   private readonly viewKeys = new Int32Array(VIEW_SLOTS).fill(-1);
   private readonly viewPages = new Int32Array(VIEW_SLOTS);
@@ -46,7 +45,7 @@ export class PrpTransfer {
     const low = words[at + 6] as number; // at + 15 lies inside the page: entries are aligned
     const high = words[at + 7] as number; // as above
     if (this.epoch !== this.master.viewEpoch) this.forgetViews();
-    this.lengthBytes = lengthBytes;
+    this.length = lengthBytes;
     this.firstOffset = low & OFFSET_MASK;
     if ((low & 3) !== 0) return STATUS.invalidPrpOffset;
     const frame = this.master.translate(busPageOf(low, high), isDeviceWrite);
@@ -64,26 +63,30 @@ export class PrpTransfer {
     return this.add(low2, high2, isDeviceWrite) ? STATUS.success : STATUS.dataTransferError;
   }
 
-  /** Move from the medium to memory. */
-  readFrom(medium: Medium, positionBytes: number): MediumStatus {
-    if (this.runs > 1) return medium.readVector(positionBytes, this.gather());
-    const frame = this.firstFrame;
-    const extent = this.master.extentBytes(frame);
-    return medium.read(positionBytes, extent, extentOffset(frame) + this.firstOffset, this.lengthBytes);
+  /** Whether the bytes lie in several runs of frames: `gather` them. Otherwise they lie in one extent. */
+  get isScattered(): boolean {
+    return this.runs > 1;
   }
 
-  /** Move from memory to the medium. */
-  writeTo(medium: Medium, positionBytes: number): MediumStatus {
-    if (this.runs > 1) return medium.writeVector(positionBytes, this.gather());
-    const frame = this.firstFrame;
-    const extent = this.master.extentBytes(frame);
-    return medium.write(positionBytes, extent, extentOffset(frame) + this.firstOffset, this.lengthBytes);
+  /** Bytes of the command. */
+  get lengthBytes(): number {
+    return this.length;
+  }
+
+  /** The extent in which the bytes lie that are not scattered. */
+  get extentBytes(): Uint8Array {
+    return this.master.extentBytes(this.firstFrame);
+  }
+
+  /** Where they start in it. */
+  get extentOffset(): number {
+    return extentOffset(this.firstFrame) + this.firstOffset;
   }
 
   /** Copy `source` to memory (identify data, log pages). */
   copyOut(source: Uint8Array): void {
     let done = 0;
-    for (const view of this.gather()) {
+    for (const view of this.gather(this.views)) {
       view.set(source.subarray(done, done + view.length));
       done += view.length;
     }
@@ -92,17 +95,16 @@ export class PrpTransfer {
   /** Copy memory to `target` (dataset management ranges). */
   copyIn(target: Uint8Array): void {
     let done = 0;
-    for (const view of this.gather()) {
+    for (const view of this.gather(this.views)) {
       target.set(view, done);
       done += view.length;
     }
   }
 
-  /** The bytes of the command as views, in order; valid until the next load(). */
-  gather(): readonly Uint8Array[] {
-    const { views } = this;
+  /** Fill `views` with the bytes of the command, in order. */
+  gather(views: Uint8Array[]): readonly Uint8Array[] {
     views.length = this.runs;
-    let left = this.lengthBytes;
+    let left = this.length;
     for (let run = 0; run < this.runs; run++) {
       const frame = this.runFrame[run] as FrameNumber; // run < runs
       const pages = this.runPages[run] as number; // as above
