@@ -138,15 +138,24 @@ export class LoopReplay extends Replay implements LoopProbe {
 
   private bring(id: number): string {
     if (id === MESSAGE) {
-      this.listener?.();
+      this.attempt(() => this.listener?.());
       return 'gets a message';
     }
     const event = this.pending.get(id);
     if (event === undefined) return this.refuse('the program is not deterministic: an event is missing');
     this.pending.delete(id);
     this.now = Math.max(this.now, event.dueMs ?? 0);
-    event.run();
+    this.attempt(event.run);
     return `${event.name} comes`;
+  }
+
+  /** What a callback of an event loop throws, nobody catches. */
+  private attempt(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private post(peer: number): void {
