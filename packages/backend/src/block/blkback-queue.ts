@@ -24,6 +24,7 @@ import { PeerGrants } from './peer-grants.ts';
 import { PieceCutter } from './piece-cutter.ts';
 import type { RateLimit } from './rate-limit.ts';
 import { RequestTable } from './request-table.ts';
+import { Standing } from './standing.ts';
 import { visibleStatus, wireStatus } from './wire-status.ts';
 
 /** Words of a response; `operation`, a byte of padding and `status` share one. */
@@ -34,6 +35,9 @@ const REQUEST_COST = 2;
 /** Most answers that are held back for one publication. */
 const MAX_PUBLISH_BATCH = 8;
 
+/** Turns for which answers are held back at most while more of their batch are expected. */
+const MOST_HELD_TURNS = 16;
+
 /** The ring's end, its requests, and the command that neighbours are being merged into. */
 export class BlkbackQueue {
   readonly port: EvtchnPort;
@@ -42,16 +46,14 @@ export class BlkbackQueue {
   hasMisbehaved: boolean;
   /** No request is taken before this time. */
   pausedUntilMs: number;
-  /** Rounds since it last had work; kept by whoever schedules. */
-  idleRounds: number;
-  /** Requests that waited at the start of the round; kept by whoever schedules. */
-  waiting: number;
+  /** Kept by whoever schedules. */
+  readonly standing: Standing;
   /** What device cookies of this queue carry above the slot; set by whoever schedules. */
   cookieBase: number;
-  /** Credit left in the present round, in cost units; below zero is debt. */
-  deficit: number;
-  /** Requests that may be in flight when another is taken; set by whoever schedules. */
-  window: number;
+  /** What may still be taken in this turn, in cost units; the last request may take it below zero. */
+  credit: number;
+  /** Answers that are published together while neighbours are served as well; 0: few, as soon as they are there. */
+  publishAt: number;
   /** No more requests are taken: the connection ends when the last one in flight is done. */
   isClosing: boolean;
   readonly limit: RateLimit | undefined;
@@ -74,6 +76,8 @@ export class BlkbackQueue {
   private barrierSlot: number;
   private barrierPhase: 'drain' | 'flush' | 'write';
   private staged: number;
+  /** Turns for which answers have been held back. */
+  private heldTurns: number;
   /** Device commands that this turn may still begin. */
   private room: number;
   /** Size of the disk, and the bits that aligned sectors leave clear; looked at once per turn. */
@@ -98,17 +102,17 @@ export class BlkbackQueue {
     this.counters = newCounters();
     this.hasMisbehaved = false;
     this.pausedUntilMs = 0;
-    this.idleRounds = 0;
-    this.waiting = 0;
+    this.standing = new Standing();
     this.cookieBase = 0;
-    this.deficit = 0;
-    this.window = Number.MAX_SAFE_INTEGER;
+    this.credit = 0;
+    this.publishAt = 0;
     this.isClosing = false;
     this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));
     this.cutSlot = -1;
     this.barrierSlot = -1;
     this.barrierPhase = 'drain';
     this.staged = 0;
+    this.heldTurns = 0;
     this.room = 0;
     this.capacity = 0;
     this.blockMask = slice.blockSectors - 1; // a power of two
@@ -129,11 +133,6 @@ export class BlkbackQueue {
     return this.requests.count;
   }
 
-  /** Whether it has as much in flight as it may, and can only go on after a completion. */
-  get isHeld(): boolean {
-    return this.requests.count >= this.window;
-  }
-
   /** Requests that wait in the ring, plus one for a request that is only half submitted; 0 if there is nothing to do. */
   pending(): number {
     if (this.isClosing) return 0;
@@ -143,8 +142,8 @@ export class BlkbackQueue {
   }
 
   /**
-   * Take requests until `deficit` is spent, the window or the device is full, or the ring is empty. A command that
-   * neighbours are being merged into is finished on credit. Everything taken is submitted.
+   * Take requests until `credit` is spent, the device is full or the ring is empty. A command that is growing by
+   * neighbours is finished beyond that. Everything taken is submitted.
    * @returns whether anything was done
    */
   take(): boolean {
@@ -173,23 +172,35 @@ export class BlkbackQueue {
     if (this.staged >= this.publishBatch()) this.publish();
   }
 
+  /**
+   * Publish what is staged, unless neighbours are served as well and more of the batch is about to be answered: waking a
+   * guest costs as much as ten reads. Some turns later it is published anyway, and at once if `isIdle`: nothing else is
+   * to be done.
+   * @returns whether answers are held back: another turn must follow
+   */
+  endTurn(isIdle: boolean): boolean {
+    if (this.staged === 0) return false;
+    const isBatchUnderWay = this.publishAt > 0 && this.requests.count > 0 && !isIdle;
+    if (!isBatchUnderWay || this.heldTurns === MOST_HELD_TURNS) {
+      this.publish();
+      return false;
+    }
+    this.heldTurns += 1;
+    return true;
+  }
+
   /** Publish the answers that are staged; notify if the guest asked for it. */
-  publish(): void {
-    if (this.staged === 0) return;
+  private publish(): void {
     this.staged = 0;
+    this.heldTurns = 0;
     this.counters.publishes += 1;
     if (this.isClosing || !this.ring.pushResponses()) return;
     this.counters.notificationsSent += 1;
     this.hypercalls.notify(this.port);
   }
 
-  /**
-   * Before sleeping: ask for a notification, then look again. A held ring asks for none: the completion that opens its
-   * window wakes us, and then we look at the ring anyway.
-   * @returns true if there is something to do
-   */
+  /** Before sleeping: ask for a notification, then look again. @returns true if there is something to do */
   arm(): boolean {
-    if (this.isHeld) return false;
     return !this.isClosing && this.ring.broken === undefined && this.ring.finalCheck();
   }
 
@@ -218,13 +229,14 @@ export class BlkbackQueue {
     this.grants.releaseAll();
   }
 
-  /** Whether credit, window, rate limit and the device let one more request be taken. */
+  /** Whether credit, rate limit and the device let one more request be taken. */
   private get mayTake(): boolean {
-    const isDue = (this.deficit > 0 && !this.isHeld) || this.builder.isGrowing;
+    const isDue = this.credit > 0 || this.builder.isGrowing;
     return isDue && this.room > 0 && (this.limit === undefined || this.limit.hasTokens);
   }
 
   private publishBatch(): number {
+    if (this.publishAt > 0) return this.publishAt;
     return Math.min(MAX_PUBLISH_BATCH, Math.max(1, (this.requests.count + this.staged) >> 2));
   }
 
@@ -234,7 +246,7 @@ export class BlkbackQueue {
     const slot = this.requests.add(parser.idLow, parser.idHigh, parser.wireOp);
     if (status === BLKIF_RSP_OKAY) status = this.validate();
     if (status === BLKIF_RSP_OKAY) status = this.map(slot);
-    this.charge(status === BLKIF_RSP_OKAY ? parser.count : 0);
+    this.charge(slot, status === BLKIF_RSP_OKAY ? parser.count : 0);
     if (status !== BLKIF_RSP_OKAY) {
       this.counters.refusals += 1;
       if (status !== BLKIF_RSP_EOPNOTSUPP) this.hasMisbehaved = true;
@@ -246,8 +258,13 @@ export class BlkbackQueue {
   }
 
   /** Account for a request of so many pages: once, when it is taken. */
-  private charge(pages: number): void {
-    this.deficit -= REQUEST_COST + pages;
+  private charge(slot: number, pages: number): void {
+    const cost = REQUEST_COST + pages;
+    this.credit -= cost;
+    if (pages > 0 && !this.parser.isForceUnitAccess) {
+      this.requests.load[slot] = cost;
+      this.sink.load += cost;
+    }
     this.limit?.charge(pages === 0 ? 0 : this.parser.sectors * SECTOR_BYTES);
   }
 
@@ -400,6 +417,7 @@ export class BlkbackQueue {
     words[at + ID + 1] = requests.idHigh[slot] as number;
     words[at + OPERATION] = (requests.wireOp[slot] as number) | (status << 16);
     words[at + OPERATION + 1] = 0;
+    this.sink.load -= requests.load[slot] as number; // a slot in use
     requests.remove(slot);
     this.staged += 1;
   }

@@ -8,6 +8,8 @@ export const SLOT_BITS = 16;
 export interface CommandSink {
   /** Commands that can be submitted now. */
   readonly freeCommands: number;
+  /** Cost of the transfers under way, of all queues; each adds its own and takes it away. */
+  load: number;
   /** Submit a command whose cookie tells its queue and slot. @returns false if there is no room: try again in a later turn */
   submit(command: BlockCommand): boolean;
 }

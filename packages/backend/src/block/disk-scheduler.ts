@@ -1,26 +1,15 @@
-// Shares one disk among the rings of all guests that use it: deficit round robin, rate limits, one doorbell per turn.
+// Shares one disk among the rings of all guests that use it: fair queueing, rate limits, one doorbell per turn.
 // hot path: bench/src/block
 import type { BlockCommand, BlockDevice, BlockStatus } from '@splitring/device';
 import type { Clock, Stepped } from '@splitring/hypervisor';
 import type { BlkbackQueue } from './blkback-queue.ts';
 import { type CommandSink, SLOT_BITS } from './command-sink.ts';
+import { FairShare, SMALL_REQUEST_COST } from './fair-share.ts';
 
 const SLOT_MASK = (1 << SLOT_BITS) - 1;
-/** Cost of a 4 KiB request: see REQUEST_COST of the queue. */
-const SMALL_REQUEST_COST = 3;
-/** Credit of a ring per round while several have work: the batch of a small guest (measured, docs of the benchmark). */
-const SHARED_QUANTUM = 8 * SMALL_REQUEST_COST;
 /** Bounds of a turn for a ring that is alone, in small requests. */
 const ALONE_MIN = 8;
 const ALONE_MAX = 32;
-/** A ring that had work so many working rounds ago still counts as sharing: its guest is only about to ask again. */
-const RECENT_ROUNDS = 64;
-/**
- * Requests that a ring of weight 1 may have at the device while several share it. A device serves its commands in the
- * order they came, so whatever a ring has queued there goes ahead of everybody: the queue, not the round, would be the
- * scheduler.
- */
-const SHARED_WINDOW = 8;
 /** How long a guest that sent rubbish is not listened to. */
 const DAMPER_MS = 1;
 
@@ -36,10 +25,13 @@ export class DiskScheduler implements Stepped, CommandSink {
   readonly device: BlockDevice;
   private readonly clock: Clock;
   private queues: readonly BlkbackQueue[] = [];
-  /** Where the next round starts. */
-  private rotor = 0;
-  /** Rings that have or recently had work, as of this round. */
-  private sharing = 0;
+  private readonly fair = new FairShare();
+  /** Cost of the transfers that the device has not answered; those that must reach the medium before do not count. */
+  load = 0;
+  /** While several share, nothing more is taken from this load on. */
+  private depth = 0;
+  /** Whether the device has answered anything since the last round. */
+  private hasAnswered = false;
   /** Who gets the completions of cookies `index << SLOT_BITS` and up. */
   private readonly owners: (BlkbackQueue | undefined)[] = [];
   private hasSubmitted = false;
@@ -82,20 +74,27 @@ export class DiskScheduler implements Stepped, CommandSink {
   poll(): boolean {
     const { queues } = this;
     let hasWorked = this.device.poll();
-    if (this.serve()) hasWorked = true;
+    const { hasAnswered } = this;
+    this.hasAnswered = false;
+    if (this.serve(hasAnswered)) hasWorked = true;
     if (this.hasSubmitted) {
       this.hasSubmitted = false;
       this.device.kick();
       // A controller on this very thread has answers by now: the guest need not wait for another turn.
       this.device.poll();
     }
-    for (let i = 0; i < queues.length; i += 1) (queues[i] as BlkbackQueue).publish(); // in range
+    const isIdle = !hasWorked && !hasAnswered;
+    for (let i = 0; i < queues.length; i += 1) {
+      if ((queues[i] as BlkbackQueue).endTurn(isIdle)) hasWorked = true; // in range
+    }
     if (this.onDrained.size > 0) this.dropDrained();
     return hasWorked;
   }
 
+  /** A full device wakes us with its answers, and then we look at the rings anyway. */
   arm(): boolean {
     let hasWork = this.device.arm?.() ?? false;
+    if (this.isFull) return hasWork;
     for (const queue of this.queues) {
       if (queue.pausedUntilMs === 0 && queue.arm()) hasWork = true;
     }
@@ -110,72 +109,59 @@ export class DiskScheduler implements Stepped, CommandSink {
     return this.device.needsEventLoop?.() ?? false;
   }
 
-  /** One round over the rings that have work. */
-  private serve(): boolean {
-    if (this.resumeMs !== Number.POSITIVE_INFINITY) this.resume();
-    if (!this.survey()) return false;
-    const { queues, sharing } = this;
-    const count = queues.length;
-    let hasWorked = false;
-    let at = this.rotor;
-    for (let left = count; left > 0; left -= 1) {
-      if (at >= count) at = 0;
-      const queue = queues[at] as BlkbackQueue; // in range
-      if (queue.waiting > 0) {
-        if (sharing === 1) this.grantAlone(queue);
-        else this.grantShare(queue);
-        // A ring in debt has work as well, its credit grows with every round; a held one waits for its completions.
-        if (queue.take() || (queue.deficit <= 0 && !queue.isHeld)) hasWorked = true;
-        if (queue.hasMisbehaved || queue.limit !== undefined) this.pauseIfDue(queue);
-        if (this.device.freeTags === 0) {
-          this.rotor = at;
-          return hasWorked;
-        }
-      }
-      at += 1;
-    }
-    this.rotor = this.rotor + 1 < count ? this.rotor + 1 : 0;
-    return hasWorked;
+  /** Whether the device takes no more, or several share it and it has enough. */
+  private get isFull(): boolean {
+    return this.device.freeTags === 0 || (this.fair.sharing > 1 && this.load >= this.depth);
   }
 
-  /** See who has work, and how many share the disk. @returns whether anybody has work */
-  private survey(): boolean {
-    const { queues } = this;
-    let active = 0;
-    let sharing = 0;
-    for (let i = 0; i < queues.length; i += 1) {
-      const queue = queues[i] as BlkbackQueue; // in range
-      queue.waiting = queue.pausedUntilMs === 0 ? queue.pending() : 0;
-      if (queue.waiting > 0) {
-        active += 1;
-        queue.idleRounds = 0;
-      } else {
-        queue.deficit = 0;
-      }
-      if (queue.idleRounds < RECENT_ROUNDS) sharing += 1;
-    }
-    this.sharing = sharing;
-    if (active === 0 || active === sharing) return active > 0;
-    // Only rounds with work count: a ring does not become a stranger while nobody asks for anything.
-    for (let i = 0; i < queues.length; i += 1) {
-      const queue = queues[i] as BlkbackQueue; // in range
-      if (queue.waiting === 0 && queue.idleRounds < RECENT_ROUNDS) queue.idleRounds += 1;
-    }
-    return true;
+  /** One round over the rings that have work. */
+  private serve(hasAnswered: boolean): boolean {
+    if (this.resumeMs !== Number.POSITIVE_INFINITY) this.resume();
+    const { fair, queues } = this;
+    if (!fair.survey(queues)) return false;
+    if (fair.sharing > 1) return this.serveShared(hasAnswered);
+    const queue = fair.next(queues);
+    return queue !== undefined && this.serveAlone(queue);
   }
 
   /** Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns. */
-  private grantAlone(queue: BlkbackQueue): void {
-    const half = (queue.waiting + queue.inFlight) >> 1;
-    queue.deficit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
-    queue.window = Number.MAX_SAFE_INTEGER;
+  private serveAlone(queue: BlkbackQueue): boolean {
+    const half = (queue.standing.waiting + queue.inFlight) >> 1;
+    queue.credit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
+    queue.publishAt = 0;
+    this.fair.forgive(queue);
+    return this.take(queue);
   }
 
-  /** Credit is not saved up: a ring that could not use it (held, device full) gets no burst later. */
-  private grantShare(queue: BlkbackQueue): void {
-    const quantum = SHARED_QUANTUM * queue.weight;
-    queue.deficit = Math.min(quantum, queue.deficit + quantum);
-    queue.window = Math.max(1, Math.floor(SHARED_WINDOW * queue.weight));
+  private serveShared(hasAnswered: boolean): boolean {
+    const { fair, queues } = this;
+    this.adjustDepth(hasAnswered);
+    let hasWorked = false;
+    while (!this.isFull) {
+      const queue = fair.next(queues);
+      if (queue === undefined) break;
+      fair.grant(queue);
+      if (this.take(queue)) hasWorked = true;
+      fair.charge(queue);
+    }
+    return hasWorked;
+  }
+
+  /**
+   * A batch keeps a device busy that works on this thread. One that has not answered since the last round, and has
+   * nothing more to come, is waiting for something itself: give it more at once.
+   */
+  private adjustDepth(hasAnswered: boolean): void {
+    const least = this.fair.batch * SMALL_REQUEST_COST;
+    if (!hasAnswered && this.load >= this.depth) this.depth *= 2;
+    else if (this.depth > least) this.depth -= 1;
+    this.depth = Math.max(this.depth, least);
+  }
+
+  private take(queue: BlkbackQueue): boolean {
+    const hasWorked = queue.take();
+    if (queue.hasMisbehaved || queue.limit !== undefined) this.pauseIfDue(queue);
+    return hasWorked;
   }
 
   /** Stop listening to a ring that sent rubbish or used up its limit. */
@@ -187,6 +173,7 @@ export class DiskScheduler implements Stepped, CommandSink {
     if (isLimited && queue.limit !== undefined) until = Math.max(until, queue.limit.opensAtMs(now));
     queue.hasMisbehaved = false;
     queue.pausedUntilMs = until;
+    queue.standing.waiting = 0;
     this.resumeMs = Math.min(this.resumeMs, until);
   }
 
@@ -202,6 +189,7 @@ export class DiskScheduler implements Stepped, CommandSink {
   }
 
   private complete(cookie: number, status: BlockStatus): void {
+    this.hasAnswered = true;
     this.owners[cookie >> SLOT_BITS]?.completed(cookie & SLOT_MASK, status);
   }
 

@@ -11,6 +11,8 @@ export class RequestTable {
   readonly wireOp: Uint8Array;
   /** Device commands that must complete before the answer. */
   readonly outstanding: Int32Array;
+  /** What it counts for in the load of the device. */
+  readonly load: Int32Array;
   /** The answer so far. */
   readonly status: Int16Array;
   /** The next request that the same device command carries, or −1. */
@@ -27,6 +29,7 @@ export class RequestTable {
     this.idHigh = new Int32Array(slots);
     this.wireOp = new Uint8Array(slots);
     this.outstanding = new Int32Array(slots);
+    this.load = new Int32Array(slots);
     this.status = new Int16Array(slots);
     this.next = new Int32Array(slots);
     this.free = Int32Array.from({ length: slots }, (_, i) => slots - 1 - i);
@@ -42,6 +45,7 @@ export class RequestTable {
     this.idHigh[slot] = idHigh;
     this.wireOp[slot] = wireOp;
     this.outstanding[slot] = 0;
+    this.load[slot] = 0;
     this.status[slot] = 0;
     this.next[slot] = -1;
     return slot;
