@@ -135,6 +135,12 @@ export class DomainKernel implements Kernel, Stepped {
     return false;
   }
 
+  /** Only machines of the data path are asked. */
+  expectsAnswer(): boolean {
+    for (const machine of this.machines) if (machine.expectsAnswer?.() === true) return true;
+    return false;
+  }
+
   needsEventLoop(): boolean {
     for (const machine of this.machines) if (machine.needsEventLoop?.() === true) return true;
     for (const machine of this.controlMachines) if (machine.needsEventLoop?.() === true) return true;

@@ -32,4 +32,6 @@ export interface Stepped {
    * `Atomics.wait`. Whoever says so calls `Kernel.requestPoll` when something has come.
    */
   usesEventLoop?(): boolean;
+  /** Whether a peer owes an answer that may come within microseconds: polling on for a moment may be cheaper than sleep. */
+  expectsAnswer?(): boolean;
 }

@@ -10,7 +10,8 @@ const immediately = (callback: () => void, ms: number) => {
 const eventLoopTurn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A pump over one machine; `poll` says at which of its polls there is work. */
-function pumped(spinPolls: number, poll: (polls: number) => boolean, msPerPoll = 0) {
+function pumped(spinPolls: number, poll: (polls: number) => boolean, msPerPoll = 0, expectsAnswer = true) {
+  let isExpecting = expectsAnswer;
   const hypervisor = new Hypervisor();
   const count = { polls: 0, sleeps: 0 };
   let nowMs = 0;
@@ -27,6 +28,7 @@ function pumped(spinPolls: number, poll: (polls: number) => boolean, msPerPoll =
       nowMs += msPerPoll;
       return poll(count.polls);
     },
+    expectsAnswer: () => isExpecting,
     arm: () => {
       count.sleeps += 1;
       return false;
@@ -35,7 +37,10 @@ function pumped(spinPolls: number, poll: (polls: number) => boolean, msPerPoll =
   const errors: unknown[] = [];
   const onError = (error: unknown) => errors.push(error);
   const pump = new EventLoopPump(kernel, { schedule: immediately, onError, spinPolls: () => spinPolls });
-  return { pump, kernel, count, errors };
+  const expect = (isNow: boolean) => {
+    isExpecting = isNow;
+  };
+  return { pump, kernel, count, errors, expect };
 }
 
 test('EventLoopPump finds an answer that comes within its spin without having slept', async (t) => {
@@ -51,6 +56,32 @@ test('EventLoopPump does not spin where domains outnumber cores', async (t) => {
   await eventLoopTurn();
   t.is(count.polls, 1);
   t.is(count.sleeps, 1);
+  pump.stop();
+});
+
+test('EventLoopPump does not spin when no machine expects an answer', async (t) => {
+  const { pump, count } = pumped(500, () => false, 0, false);
+  await eventLoopTurn();
+  t.is(count.polls, 1);
+  t.is(count.sleeps, 1);
+  pump.stop();
+});
+
+test('EventLoopPump waits for a program, some async functions deep, that makes an answer into the next request', async (t) => {
+  const { pump, count, expect } = pumped(500, (polls) => {
+    if (polls === 1) void program();
+    return polls === 1 || polls === 100;
+  });
+  expect(false);
+  const call = async () => {
+    await Promise.resolve();
+    expect(true);
+  };
+  const program = async () => {
+    await (async () => call())();
+  };
+  while (count.polls < 100) await eventLoopTurn();
+  t.is(count.sleeps, 1, 'after the second answer only');
   pump.stop();
 });
 

@@ -156,6 +156,12 @@ export class BlkfrontDevice implements GuestBlockDevice {
     return hasWork;
   }
 
+  expectsAnswer(): boolean {
+    if (this.slowCookies.size > 0) return false;
+    for (const queue of this.queues) if (queue.outstanding > 0) return true;
+    return false;
+  }
+
   private submitNow(command: BlockCommand): boolean {
     const { queues } = this;
     for (let tries = queues.length; tries > 0; tries -= 1) {

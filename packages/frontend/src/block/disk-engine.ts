@@ -116,6 +116,10 @@ export class DiskEngine implements Stepped {
     return earliest;
   }
 
+  expectsAnswer(): boolean {
+    return this.device.expectsAnswer?.() ?? false;
+  }
+
   needsEventLoop(): boolean {
     return this.device.needsEventLoop?.() ?? false;
   }

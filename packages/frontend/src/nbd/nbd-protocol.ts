@@ -76,6 +76,8 @@ export const NBD_ERROR = {
 export type NbdError = 0 | (typeof NBD_ERROR)[keyof typeof NBD_ERROR];
 /** States of `base:allocation`. */
 export const NBD_STATE = { HOLE: 1, ZERO: 2 } as const;
+/** Flag of a structured reply that no other follows for the same request. */
+const LAST_CHUNK = 1;
 /** Structured reply types. */
 export const NBD_REPLY_TYPE = { NONE: 0, OFFSET_DATA: 1, BLOCK_STATUS: 5, ERROR: 0x8001 } as const;
 
@@ -136,6 +138,34 @@ export function parseRequest(bytes: Uint8Array): NbdRequest | undefined {
   };
 }
 
+/** Bytes of a simple reply's header. */
+const SIMPLE_REPLY_BYTES = 16;
+/** Bytes of a structured reply's header and the offset that data begins with. */
+const DATA_CHUNK_BYTES = 28;
+
+/**
+ * The answer to a read, made before its data is there: the reply as a whole, and the part of it to read into.
+ * @param isStructured whether the client has asked for structured replies
+ */
+export function readReply(request: NbdRequest, isStructured: boolean): { reply: Uint8Array; data: Uint8Array } {
+  const { cookie, offset, lengthBytes } = request;
+  const headBytes = isStructured ? DATA_CHUNK_BYTES : SIMPLE_REPLY_BYTES;
+  const reply = new Uint8Array(headBytes + lengthBytes);
+  const view = new DataView(reply.buffer, 0, headBytes);
+  if (isStructured) {
+    view.setUint32(0, STRUCTURED_REPLY_MAGIC);
+    view.setUint16(4, LAST_CHUNK);
+    view.setUint16(6, NBD_REPLY_TYPE.OFFSET_DATA);
+    view.setBigUint64(8, cookie);
+    view.setUint32(16, 8 + lengthBytes);
+    view.setBigUint64(20, offset);
+  } else {
+    view.setUint32(0, SIMPLE_REPLY_MAGIC);
+    view.setBigUint64(8, cookie); // no error between them
+  }
+  return { reply, data: reply.subarray(headBytes) };
+}
+
 /** A simple reply's header; data of a successful read follows. */
 export function simpleReply(error: NbdError, cookie: bigint): Uint8Array {
   return message([SIMPLE_REPLY_MAGIC, 4], [error, 4], [cookie, 8]);
@@ -143,5 +173,5 @@ export function simpleReply(error: NbdError, cookie: bigint): Uint8Array {
 
 /** A structured reply that is the last of its request; `payload` includes what its type demands. */
 export function structuredReply(type: number, cookie: bigint, payloadBytes: number, head: Uint8Array): Uint8Array {
-  return message([STRUCTURED_REPLY_MAGIC, 4], [1, 2], [type, 2], [cookie, 8], [payloadBytes, 4], head);
+  return message([STRUCTURED_REPLY_MAGIC, 4], [LAST_CHUNK, 2], [type, 2], [cookie, 8], [payloadBytes, 4], head);
 }

@@ -21,6 +21,7 @@ import {
   OPTION_BYTES,
   parseRequest,
   REQUEST_BYTES,
+  readReply,
   simpleReply,
   structuredReply,
 } from './nbd-protocol.ts';
@@ -211,9 +212,9 @@ export class NbdSession {
     const at = Number(offset); // inside the disk
     const isDurable = (request.flags & NBD_CMD_FLAG.FUA) !== 0;
     if (type === NBD_CMD.READ) {
-      const data = new Uint8Array(lengthBytes);
+      const { reply, data } = readReply(request, this.options.hasStructuredReplies);
       await disk.read(offset, data);
-      return data;
+      return reply;
     }
     if (type === NBD_CMD.WRITE && payload !== undefined) {
       zeroes?.touch(at, lengthBytes);
@@ -228,22 +229,17 @@ export class NbdSession {
     return 0;
   }
 
-  private answer(request: NbdRequest, data: Uint8Array | undefined): void {
+  /** Tell that `request` has succeeded. `reply` is all of the answer, where it was prepared. */
+  private answer(request: NbdRequest, reply: Uint8Array | undefined): void {
     const { cookie, type } = request;
     const { peer } = this;
-    if (type === NBD_CMD.BLOCK_STATUS) {
+    if (reply !== undefined) {
+      peer.send(reply);
+    } else if (type === NBD_CMD.BLOCK_STATUS) {
       const extents = message([BASE_ALLOCATION.id, 4], ...this.describe(request));
       peer.send(structuredReply(NBD_REPLY_TYPE.BLOCK_STATUS, cookie, extents.byteLength, extents));
-    } else if (data === undefined) {
-      peer.send(simpleReply(0, cookie));
     } else {
-      const at = message([request.offset, 8]);
-      peer.send(
-        this.options.hasStructuredReplies
-          ? structuredReply(NBD_REPLY_TYPE.OFFSET_DATA, cookie, 8 + data.byteLength, at)
-          : simpleReply(0, cookie),
-      );
-      peer.send(data);
+      peer.send(simpleReply(0, cookie));
     }
   }
 

@@ -1,7 +1,6 @@
 // hot path: bench/src/block
 // The idle loop of domains that live on an event loop: asynchronous guests, and the host thread.
 import type { DomainKernel } from '../domain-kernel.ts';
-import type { Clock } from '../stepped.ts';
 
 /** Call back after `ms`, or on the next turn of the event loop for 0, without keeping the process alive. */
 export type Schedule = (callback: () => void, ms: number) => () => void;
@@ -15,17 +14,22 @@ const SPIN_MS = 0.03;
 const POLLS_PER_LOOK = 8;
 /** Time in milliseconds that answers may keep the event loop waiting, one within the spin of the other. */
 const STRETCH_MS = 0.5;
+/**
+ * Rounds of microtasks that a program has to act on an answer before we ask for a notification of the next: a call that
+ * lies some async functions deep takes a round for each.
+ */
+const ROUNDS_TO_ACT = 8;
 /** Spins that may be in vain after a long time of good ones. */
 const MAX_CREDIT = 8;
 /** Without credit, one sleep in so many is preceded by a spin nevertheless: times may have changed. */
 const SLEEPS_PER_TRIAL = 64;
 
 /**
- * Whether to wait a little for an answer instead of sleeping: while that has paid of late. A wake-up through the event
- * loop costs some 60 µs, the answer of a cached disk is there after 2.
+ * Whether to wait a little instead of sleeping: while a machine expects an answer, and that has paid of late. A wake-up
+ * through the event loop costs some 60 µs, the answer of a cached disk is there after 2.
  */
 class AnswerSpin {
-  private readonly clock: Clock;
+  private readonly kernel: DomainKernel;
   private readonly maxPolls: () => number;
   private polls = 0;
   private fromMs = 0;
@@ -33,15 +37,17 @@ class AnswerSpin {
   isOn = false;
   private credit = MAX_CREDIT;
   private sleeps = 0;
+  private roundsToAct = 0;
 
   /** `maxPolls` bounds a spin by the number of its polls; 0: no spin, as domains outnumber cores. */
-  constructor(clock: Clock, maxPolls: () => number) {
-    this.clock = clock;
+  constructor(kernel: DomainKernel, maxPolls: () => number) {
+    this.kernel = kernel;
     this.maxPolls = maxPolls;
   }
 
   /** A poll has found work. */
   found(): void {
+    this.roundsToAct = ROUNDS_TO_ACT;
     if (!this.isOn) return;
     this.isOn = false;
     this.credit = Math.min(MAX_CREDIT, this.credit + 1);
@@ -50,18 +56,22 @@ class AnswerSpin {
   /** So many polls found nothing: @returns whether to poll on */
   goesOn(polls: number): boolean {
     if (this.isOn) return this.continues(polls);
-    const maxPolls = this.maxPolls();
-    if (maxPolls === 0) return false;
+    if (this.maxPolls() === 0) return false;
+    if (!this.kernel.expectsAnswer()) {
+      if (this.roundsToAct === 0) return false;
+      this.roundsToAct -= 1;
+      return true;
+    }
     this.sleeps = (this.sleeps + 1) % SLEEPS_PER_TRIAL;
     this.isOn = this.credit > 0 || this.sleeps === 0;
     this.polls = 0;
-    this.fromMs = this.clock.nowMs();
+    this.fromMs = this.kernel.clock.nowMs();
     return this.isOn;
   }
 
   private continues(polls: number): boolean {
     this.polls += polls;
-    if (this.polls < this.maxPolls() && this.clock.nowMs() - this.fromMs < SPIN_MS) return true;
+    if (this.polls < this.maxPolls() && this.kernel.clock.nowMs() - this.fromMs < SPIN_MS) return true;
     this.isOn = false;
     this.credit = Math.max(0, this.credit - 1);
     return false;
@@ -112,7 +122,7 @@ export class EventLoopPump {
     this.kernel = kernel;
     this.schedule = options.schedule;
     this.onError = options.onError;
-    this.spin = new AnswerSpin(kernel.clock, options.spinPolls ?? (() => 0));
+    this.spin = new AnswerSpin(kernel, options.spinPolls ?? (() => 0));
     this.turnedAtMs = kernel.clock.nowMs();
     kernel.onPollRequest = () => this.wake();
     this.wake();

@@ -19,6 +19,11 @@ function serve(target: NbdExport, socket: Socket, counters: GuestContext['counte
   });
   const session = new NbdSession(target, {
     send: (bytes) => {
+      // What is answered in one go is written in one go.
+      if (socket.writableCorked === 0) {
+        socket.cork();
+        queueMicrotask(() => socket.uncork());
+      }
       socket.write(bytes);
       if (socket.writableLength > MAX_UNSENT_BYTES) socket.pause();
     },
