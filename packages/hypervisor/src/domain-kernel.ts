@@ -39,6 +39,8 @@ export class DomainKernel implements Kernel, Stepped {
   /** Replaced, never changed in place, so that a machine may come or go while all are polled. */
   private machines: readonly Stepped[] = [];
   private controlMachines: readonly Stepped[] = [];
+  /** Of all, those that may ever need or use the event loop: looked at in every busy turn. */
+  private eventLoopMachines: readonly Stepped[] = [];
   private turns = 0;
   private readonly throttle: EventThrottle;
   private readonly handlers = new Map<EvtchnPort, () => void>();
@@ -74,11 +76,13 @@ export class DomainKernel implements Kernel, Stepped {
   add(machine: Stepped, pace: Pace = 'data'): void {
     if (pace === 'data') this.machines = [...this.machines, machine];
     else this.controlMachines = [...this.controlMachines, machine];
+    this.findEventLoopMachines();
   }
 
   remove(machine: Stepped): void {
     this.machines = this.machines.filter((other) => other !== machine);
     this.controlMachines = this.controlMachines.filter((other) => other !== machine);
+    this.findEventLoopMachines();
   }
 
   requestPoll(): void {
@@ -130,8 +134,7 @@ export class DomainKernel implements Kernel, Stepped {
   }
 
   usesEventLoop(): boolean {
-    for (const machine of this.machines) if (machine.usesEventLoop?.() === true) return true;
-    for (const machine of this.controlMachines) if (machine.usesEventLoop?.() === true) return true;
+    for (const machine of this.eventLoopMachines) if (machine.usesEventLoop?.() === true) return true;
     return false;
   }
 
@@ -142,8 +145,13 @@ export class DomainKernel implements Kernel, Stepped {
   }
 
   needsEventLoop(): boolean {
-    for (const machine of this.machines) if (machine.needsEventLoop?.() === true) return true;
-    for (const machine of this.controlMachines) if (machine.needsEventLoop?.() === true) return true;
+    for (const machine of this.eventLoopMachines) if (machine.needsEventLoop?.() === true) return true;
     return false;
+  }
+
+  private findEventLoopMachines(): void {
+    this.eventLoopMachines = [...this.machines, ...this.controlMachines].filter(
+      ({ needsEventLoop, usesEventLoop }) => needsEventLoop !== undefined || usesEventLoop !== undefined,
+    );
   }
 }

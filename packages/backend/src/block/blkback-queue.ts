@@ -32,8 +32,10 @@ const ID = blkifResponse.offsets.id >> 2;
 const OPERATION = blkifResponse.offsets.operation >> 2;
 /** Cost of a request besides its pages, in pages: what a request costs however small it is. */
 const REQUEST_COST = 2;
-/** Most answers that are held back for one publication. */
-const MAX_PUBLISH_BATCH = 8;
+/** Answers of a ring that is alone which are published together, unless the turn ends before. */
+const ALONE_BATCH = 8;
+/** Commands of one turn of a ring that is alone: as many as an NVMe controller executes at one ring of its doorbell. */
+const ALONE_COMMANDS = 8;
 
 /** Turns for which answers are held back at most while more of their batch are expected. */
 const MOST_HELD_TURNS = 16;
@@ -149,7 +151,7 @@ export class BlkbackQueue {
   take(): boolean {
     let hasWorked = this.cutSlot >= 0 && this.submitPieces();
     if (this.barrierSlot >= 0 && this.cutSlot < 0) hasWorked = this.moveBarrier() || hasWorked;
-    this.room = this.sink.freeCommands;
+    this.room = this.publishAt > 0 ? this.sink.freeCommands : Math.min(ALONE_COMMANDS, this.sink.freeCommands);
     this.capacity = this.slice.capacitySectors;
     while (this.cutSlot < 0 && this.barrierSlot < 0 && this.mayTake) {
       if (!this.ring.takeRequest()) break;
@@ -169,7 +171,7 @@ export class BlkbackQueue {
       this.finishCommand(at, status);
       at = next;
     }
-    if (this.staged >= this.publishBatch()) this.publish();
+    if (this.staged >= (this.publishAt || ALONE_BATCH)) this.publish();
   }
 
   /**
@@ -233,11 +235,6 @@ export class BlkbackQueue {
   private get mayTake(): boolean {
     const isDue = this.credit > 0 || this.builder.isGrowing;
     return isDue && this.room > 0 && (this.limit === undefined || this.limit.hasTokens);
-  }
-
-  private publishBatch(): number {
-    if (this.publishAt > 0) return this.publishAt;
-    return Math.min(MAX_PUBLISH_BATCH, Math.max(1, (this.requests.count + this.staged) >> 2));
   }
 
   private handle(): void {
@@ -312,7 +309,7 @@ export class BlkbackQueue {
     } else {
       this.submitBuild();
       this.cut(slot);
-      this.room = this.sink.freeCommands;
+      this.room = Math.min(this.room - 1, this.sink.freeCommands);
     }
   }
 

@@ -10,6 +10,10 @@ const SLOT_MASK = (1 << SLOT_BITS) - 1;
 /** Bounds of a turn for a ring that is alone, in small requests. */
 const ALONE_MIN = 8;
 const ALONE_MAX = 32;
+/** Commands at most that a ring which is alone is served in one poll: all else in the domain waits meanwhile. */
+const ALONE_COMMANDS = 64;
+/** Looks at a ring that was just answered, in which its guest can have asked again: about a microsecond. */
+const LINGER_LOOKS = 200;
 /** How long a guest that sent rubbish is not listened to. */
 const DAMPER_MS = 1;
 
@@ -34,7 +38,8 @@ export class DiskScheduler implements Stepped, CommandSink {
   private hasAnswered = false;
   /** Who gets the completions of cookies `index << SLOT_BITS` and up. */
   private readonly owners: (BlkbackQueue | undefined)[] = [];
-  private hasSubmitted = false;
+  /** Commands that were submitted and of which the device does not know yet. */
+  private submitted = 0;
   /** Earliest time at which a paused ring may go on, or Infinity. */
   private resumeMs = Number.POSITIVE_INFINITY;
   private readonly onDrained = new Map<BlkbackQueue, () => void>();
@@ -67,7 +72,7 @@ export class DiskScheduler implements Stepped, CommandSink {
 
   submit(command: BlockCommand): boolean {
     if (!this.device.submit(command)) return false;
-    this.hasSubmitted = true;
+    this.submitted += 1;
     return true;
   }
 
@@ -77,12 +82,7 @@ export class DiskScheduler implements Stepped, CommandSink {
     const { hasAnswered } = this;
     this.hasAnswered = false;
     if (this.serve(hasAnswered)) hasWorked = true;
-    if (this.hasSubmitted) {
-      this.hasSubmitted = false;
-      this.device.kick();
-      // A controller on this very thread has answers by now: the guest need not wait for another turn.
-      this.device.poll();
-    }
+    this.execute();
     const isIdle = !hasWorked && !hasAnswered;
     for (let i = 0; i < queues.length; i += 1) {
       if ((queues[i] as BlkbackQueue).endTurn(isIdle)) hasWorked = true; // in range
@@ -124,12 +124,38 @@ export class DiskScheduler implements Stepped, CommandSink {
     return queue !== undefined && this.serveAlone(queue);
   }
 
-  /** Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns. */
+  /** Have the device work. A controller on this very thread has answers at once: the guest need not wait for a turn. */
+  private execute(): void {
+    if (this.submitted === 0) return;
+    this.submitted = 0;
+    this.device.kick();
+    this.device.poll();
+  }
+
+  /**
+   * Serve a ring that is alone, again and again as long as its guest goes on asking: after every access to the medium,
+   * the code of a whole turn of the domain would have to be fetched into the caches.
+   */
   private serveAlone(queue: BlkbackQueue): boolean {
-    const half = (queue.standing.waiting + queue.inFlight) >> 1;
-    queue.credit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
     queue.publishAt = 0;
     this.fair.forgive(queue);
+    queue.endTurn(true);
+    let hasWorked = false;
+    let left = ALONE_COMMANDS;
+    while (left > 0 && this.takeAlone(queue)) {
+      hasWorked = true;
+      left -= Math.max(1, this.submitted);
+      this.execute();
+      queue.endTurn(true);
+      if (!isAskedAgain(queue)) break;
+    }
+    return hasWorked;
+  }
+
+  /** Alone, a ring gets about half of what it has out, so that guest and device never wait for each other in turns. */
+  private takeAlone(queue: BlkbackQueue): boolean {
+    const half = (queue.pending() + queue.inFlight) >> 1;
+    queue.credit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
     return this.take(queue);
   }
 
@@ -203,4 +229,11 @@ export class DiskScheduler implements Stepped, CommandSink {
       onDrained();
     }
   }
+}
+
+/** Whether more is asked for, now or by the time that the guest has seen its answers. */
+function isAskedAgain(queue: BlkbackQueue): boolean {
+  if (queue.pausedUntilMs !== 0) return false;
+  for (let looks = 0; looks < LINGER_LOOKS; looks += 1) if (queue.pending() > 0) return true;
+  return false;
 }

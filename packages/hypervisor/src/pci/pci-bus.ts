@@ -106,7 +106,8 @@ export class PciBus implements Stepped {
 
   /** Whether a model waits for this thread's event loop. */
   needsEventLoop(): boolean {
-    return this.slots.some((slot) => slot.model.needsEventLoop());
+    for (const slot of this.slots) if (slot.model.needsEventLoop()) return true;
+    return false;
   }
 
   /** Drop cached views of an extent that is retired. */
