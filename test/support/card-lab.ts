@@ -145,7 +145,7 @@ export function balances(lab: CardLab): Balance[] {
     list.push({ hop: `${name} nic`, came: nic.txFrames, went: nic.txOkay + nic.txDropped + nic.txErrors });
     list.push({ hop: `${name} vif`, came: nic.txFrames, went: c.txFrames + c.txDropped + c.txErrors });
     list.push({ hop: `${name} link`, came: c.txFrames + c.txDropped, went: link.counters.framesIn });
-    list.push({ hop: `${name} rx`, came: c.rxFrames, went: nic.rxFrames + nic.rxErrors });
+    list.push({ hop: `${name} rx`, came: c.rxFrames, went: nic.rxFrames + nic.rxErrors + nic.rxOther });
   }
   return list;
 }

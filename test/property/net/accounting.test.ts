@@ -24,6 +24,7 @@ function play(options: CardLabOptions & { readonly seed: number }) {
   const far = [cluster.guest({}, { bridge: 'lan1' }), cluster.guest({ filtersMulticast: true }, { bridge: 'lan1' })];
   const deaf = cluster.guest({}, { bridge: 'lan1' });
   const all = [...near, ...far, deaf];
+  for (const [index, guest] of all.entries()) cluster.nic(guest).isPromiscuous = index % 2 === 0;
   const sent = new Set<string>();
   const got: Uint8Array[] = [];
   for (const guest of all) {

@@ -220,3 +220,37 @@ for (const [name, offload] of wrongOffloads) {
     t.is(a.nic.counters.txOkay + a.nic.counters.txDropped, 1, 'the connection lives');
   });
 }
+
+test('Nic takes frames for other addresses only while it is promiscuous, and groups always', (t) => {
+  const lab = new NetLab();
+  const [a, b] = [lab.guest(), lab.guest()];
+  b.nic.macAddress = Uint8Array.from(b.mac);
+  const other = Uint8Array.of(2, 0x80, 0xff, 0, 0, 9); // the bridge does not know where it is
+  const near = Uint8Array.from(b.mac);
+  near[5] = (near[5] as number) ^ 0x80;
+  const group = Uint8Array.of(1, 0, 0x5e, 0, 0, 1);
+  const frames = [b.mac, other, near, BROADCAST, group].map((to, i) => etherFrame(to, a.mac, pattern(100, i)));
+  const got = collect(b.nic);
+  t.is(a.nic.sendBatch(frames), 5);
+  lab.machine.settle();
+  sameFrames(t, got.splice(0), frames);
+  b.nic.isPromiscuous = false;
+  const ours = [0, 3, 4].map((i) => frames[i] as Uint8Array);
+  t.is(a.nic.sendBatch(frames), 5);
+  lab.machine.settle();
+  sameFrames(t, got.splice(0), ours);
+  t.like(b.nic.counters, { rxFrames: 8, rxOther: 2, rxBytes: 8 * 114 });
+  b.nic.onFrame = undefined;
+  t.is(a.nic.sendBatch(frames), 5);
+  lab.machine.settle();
+  sameFrames(t, [b.nic.receive(), b.nic.receive(), b.nic.receive()] as Uint8Array[], ours);
+  t.is(b.nic.receive(), undefined);
+  for (let round = 0; round < 200; round += 1) {
+    a.nic.send(frames[1] as Uint8Array); // more than a ring holds: the buffers of dropped frames go back
+    lab.machine.settle();
+    t.is(b.nic.receive(), undefined);
+  }
+  t.is(a.nic.sendBatch(ours), 3);
+  lab.machine.settle();
+  t.truthy(b.nic.receive());
+});

@@ -24,6 +24,8 @@ export interface NicCounters {
   rxBytes: number;
   /** Dropped because the back end's slots made no sense. */
   rxErrors: number;
+  /** Dropped because they were for another address, and the card is not promiscuous. */
+  rxOther: number;
   /** Events sent to the back end. */
   notifications: number;
 }
@@ -42,6 +44,7 @@ export function createNicCounters(): NicCounters {
     rxFrames: 0,
     rxBytes: 0,
     rxErrors: 0,
+    rxOther: 0,
     notifications: 0,
   };
 }

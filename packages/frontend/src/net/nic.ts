@@ -36,6 +36,11 @@ export class Nic implements Stepped {
   onFilter: ((isOn: boolean) => void) | undefined = undefined;
   /** Own Ethernet address as the toolstack assigned it; zero until it is known. */
   macAddress: Uint8Array<ArrayBuffer> = new Uint8Array(6);
+  /**
+   * Whether frames for other addresses are taken, too. A bridge sends them while it does not know where their owner is;
+   * Xen's protocol has no filter for them, so a card begins like this.
+   */
+  isPromiscuous = true;
   /** Largest payload of a frame on this network, in bytes, without the Ethernet header. */
   mtuBytes = 1500;
   private readonly kernel: Kernel;
@@ -151,7 +156,7 @@ export class Nic implements Stepped {
   /** Take one received frame as a private copy, for programs that poll. Not to be mixed with `onFrame`. */
   receive(): Uint8Array<ArrayBuffer> | undefined {
     for (const queue of this.queues) {
-      if (!queue.rx.take()) continue;
+      if (!this.takeFrom(queue)) continue;
       const copy = queue.rx.frame.toBytes();
       queue.rx.recycle();
       if (!this.isPollRequested) {
@@ -229,7 +234,7 @@ export class Nic implements Stepped {
   private pollQueue(queue: NicQueue): boolean {
     let hasWorked = queue.tx.reap() || queue.tx.hasStaged;
     if (this.onFrame !== undefined) {
-      for (let count = 0; count < RX_BUDGET && queue.rx.take(); count += 1) {
+      for (let count = 0; count < RX_BUDGET && this.takeFrom(queue); count += 1) {
         this.onFrame(queue.rx.frame);
         queue.rx.recycle();
         hasWorked = true;
@@ -244,6 +249,27 @@ export class Nic implements Stepped {
       this.onBroken();
     }
     return hasWorked;
+  }
+
+  /** Take the next frame that is for this card. @returns false if there is none */
+  private takeFrom({ rx }: NicQueue): boolean {
+    while (rx.take()) {
+      if (this.isPromiscuous || this.isForUs(rx.frame)) return true;
+      this.counters.rxOther += 1;
+      this.counters.rxFrames -= 1; // counted when it was taken, and not handed to the program after all
+      this.counters.rxBytes -= rx.frame.lengthBytes;
+      rx.recycle();
+    }
+    return false;
+  }
+
+  private isForUs(frame: RxFrame): boolean {
+    // Read once, like every byte there. The first piece holds the Ethernet header at least.
+    const high = frame.uint32At(0);
+    const low = frame.uint32At(4) >>> 16;
+    if ((high & 0x0100_0000) !== 0) return true; // a group
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = this.macAddress;
+    return high === ((a << 24) | (b << 16) | (c << 8) | d) >>> 0 && low === ((e << 8) | f);
   }
 
   private when(isNow: boolean, waiters: (() => void)[], signal: AbortSignal | undefined): Promise<void> {
