@@ -51,6 +51,7 @@ export {
   type WireCounters,
   WireEnd,
 } from './nic/ethernet-wire.ts';
+export type { LinkRule, LinkRuleKind } from './nic/link-rules.ts';
 export { Nic82576, type NicOptions } from './nic/nic-82576.ts';
 export type { NicModelCounters } from './nic/nic-counters.ts';
 export { NIC_CTRL, NIC_QUEUE, NIC_RCTL, NIC_REG, NIC_STATUS } from './nic/nic-registers.ts';

@@ -9,7 +9,8 @@ import { createHost } from 'splitring';
 const echo = new URL('./echo.guest.ts', import.meta.url);
 
 test.serial('frames go from guest to guest over two bridges, two cards and a cable that loses some', async (t) => {
-  const card = { queues: 2, faults: { loss: 0.1, duplication: 0.05, delayMs: 1 }, seed: 3 };
+  const rules = [{ kind: 'partition' as const, fromMs: 300, toMs: 400 }];
+  const card = { queues: 2, faults: { loss: 0.1, duplication: 0.05, delayMs: 1, rules }, seed: 3 };
   const host = await createHost({
     driverDomains: [{ name: 'net', bridges: ['lan0', 'lan1'], uplinks: [{ bridge: 'lan0', to: 'lan1', card }] }],
   });

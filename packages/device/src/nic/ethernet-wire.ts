@@ -1,5 +1,6 @@
 // A cable between two cards, or a card and something else, that can lose, double, delay, reorder, damage and cut.
 import type { Clock, Random } from '@splitring/hypervisor';
+import { type LinkRule, LinkRules, partition } from './link-rules.ts';
 
 /** Faults of a cable; shares are 0 … 1, drawn per frame. */
 export interface LinkFaults {
@@ -13,6 +14,8 @@ export interface LinkFaults {
   readonly reordering?: number;
   /** Time on the way, in milliseconds. */
   readonly delayMs?: number;
+  /** Faults on command, besides. */
+  readonly rules?: readonly LinkRule[];
 }
 
 /** One end of a cable. */
@@ -39,6 +42,9 @@ export interface WireCounters {
   duplicated: number;
   corrupted: number;
   reordered: number;
+  /** Frames that a rule held up. */
+  delayed: number;
+  /** Frames lost because the cable was cut, by hand or by a rule. */
   cut: number;
 }
 
@@ -68,12 +74,19 @@ export class WireEnd implements EthernetWire {
     duplicated: 0,
     corrupted: 0,
     reordered: 0,
+    delayed: 0,
     cut: 0,
   };
+  /** Cable only: look whether a rule cuts or mends it now. */
+  onLook: (nowMs: number) => void = () => {};
+  /** Cable only: when that may change next. */
+  nextLookMs = Number.POSITIVE_INFINITY;
   readonly #clock: Clock;
   readonly #random: Random;
   #other: WireEnd | undefined;
   #faults: LinkFaults = {};
+  #rules: LinkRules | undefined;
+  #rulesSinceMs = 0;
   #isCut = false;
   #inbound: Travelling[] = [];
 
@@ -92,9 +105,11 @@ export class WireEnd implements EthernetWire {
     this.#other = other;
   }
 
-  /** Cable only: change faults. */
-  setFaults(faults: LinkFaults): void {
+  /** Cable only: change faults; this is the `end` of the cable. */
+  setFaults(faults: LinkFaults, end: 'near' | 'far'): void {
     this.#faults = faults;
+    this.#rules = faults.rules && new LinkRules(faults.rules, end, this.#random);
+    this.#rulesSinceMs = this.#clock.nowMs();
   }
 
   /** Cable only: cut or mend. */
@@ -109,36 +124,43 @@ export class WireEnd implements EthernetWire {
   send(frame: Uint8Array): void {
     const { counters } = this;
     const other = this.#other;
+    const nowMs = this.#clock.nowMs();
+    if (nowMs >= this.nextLookMs) this.onLook(nowMs);
     counters.sent += 1;
     if (this.#isCut || other === undefined) {
       counters.cut += 1;
       return;
     }
-    if (this.#draws(this.#faults.loss)) {
+    if (this.#isHit('loss', nowMs)) {
       counters.lost += 1;
       return;
     }
     const copy = frame.slice();
-    if (this.#draws(this.#faults.corruption)) {
+    if (this.#isHit('corruption', nowMs)) {
       const bit = this.#random.nextU32() % (copy.length * 8);
       copy[bit >>> 3] = (copy[bit >>> 3] as number) ^ (1 << (bit & 7)); // in range
       counters.corrupted += 1;
     }
-    const atMs = this.#clock.nowMs() + (this.#faults.delayMs ?? 0);
-    const isOvertaking = other.#inbound.length > 0 && this.#draws(this.#faults.reordering);
-    if (isOvertaking) {
+    let atMs = nowMs + (this.#faults.delayMs ?? 0);
+    const held = this.#rules?.hit('delay', nowMs - this.#rulesSinceMs);
+    if (held !== undefined) {
+      counters.delayed += 1;
+      atMs += held.delayMs ?? 0;
+    }
+    if (other.#inbound.length > 0 && this.#isHit('reordering', nowMs)) {
       counters.reordered += 1;
       other.#inbound.splice(-1, 0, { frame: copy, atMs });
     } else {
       other.#inbound.push({ frame: copy, atMs });
     }
-    if (!this.#draws(this.#faults.duplication)) return;
+    if (!this.#isHit('duplication', nowMs)) return;
     counters.duplicated += 1;
     other.#inbound.push({ frame: copy.slice(), atMs });
   }
 
   poll(): boolean {
     const nowMs = this.#clock.nowMs();
+    if (nowMs >= this.nextLookMs) this.onLook(nowMs);
     let count = 0;
     while (count < this.#inbound.length && (this.#inbound[count] as Travelling).atMs <= nowMs) count += 1;
     if (count === 0) return false;
@@ -150,26 +172,43 @@ export class WireEnd implements EthernetWire {
   }
 
   deadlineMs(): number {
-    return this.#inbound[0]?.atMs ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.nextLookMs, this.#inbound[0]?.atMs ?? Number.POSITIVE_INFINITY);
   }
 
-  #draws(share: number | undefined): boolean {
-    return share !== undefined && share > 0 && this.#random.nextU32() < share * 0x1_0000_0000;
+  #isHit(kind: 'loss' | 'duplication' | 'corruption' | 'reordering', nowMs: number): boolean {
+    const share = this.#faults[kind];
+    const isDrawn = share !== undefined && share > 0 && this.#random.nextU32() < share * 0x1_0000_0000;
+    return this.#rules?.hit(kind, nowMs - this.#rulesSinceMs) !== undefined || isDrawn;
   }
 }
 
 /** Make a cable. `random` decides about faults: the same seed, the same faults. */
 export function createCable(clock: Clock, random: Random): Cable {
   const ends = [new WireEnd(clock, random), new WireEnd(clock, random)] as const;
-  ends[0].join(ends[1]);
-  ends[1].join(ends[0]);
+  const [near, far] = ends;
+  near.join(far);
+  far.join(near);
+  let rules: readonly LinkRule[] = [];
+  let sinceMs = 0;
+  let isCutByHand = false;
+  const look = (nowMs: number) => {
+    const { isParted, untilMs } = partition(rules, nowMs - sinceMs);
+    for (const end of ends) end.nextLookMs = sinceMs + untilMs;
+    for (const end of ends) end.setCut(isParted || isCutByHand);
+  };
+  for (const end of ends) end.onLook = look;
   return {
     ends,
     setFaults: (faults) => {
-      for (const end of ends) end.setFaults(faults);
+      near.setFaults(faults, 'near');
+      far.setFaults(faults, 'far');
+      rules = faults.rules ?? [];
+      sinceMs = clock.nowMs();
+      look(sinceMs);
     },
     setCut: (isCut) => {
-      for (const end of ends) end.setCut(isCut);
+      isCutByHand = isCut;
+      look(clock.nowMs());
     },
   };
 }

@@ -31,6 +31,19 @@ const disk = z.strictObject({
 });
 
 const share = z.number().min(0).max(1);
+const milliseconds = z.number().min(0);
+const count = z.int().min(0);
+/** Which frames of a cable are hit by a fault, and when; `partition` cuts the cable. */
+const linkRule = z.strictObject({
+  kind: z.enum(['loss', 'duplication', 'corruption', 'reordering', 'delay', 'partition']),
+  from: z.enum(['near', 'far']).optional(),
+  fromMs: milliseconds.optional(),
+  toMs: milliseconds.optional(),
+  skip: count.optional(),
+  times: count.optional(),
+  share: share.optional(),
+  delayMs: milliseconds.optional(),
+});
 const queues = z.int().min(1).max(8).default(1);
 /** A modelled network card, its driver and a cable on the way. */
 const card = z.strictObject({
@@ -38,14 +51,15 @@ const card = z.strictObject({
   name: name.optional(),
   /** Queue pairs that the driver uses. */
   queues,
-  /** What the cable does to frames: shares of them, and a delay. */
+  /** What the cable does to frames: shares of them, a delay, and rules. */
   faults: z
     .strictObject({
       loss: share.optional(),
       duplication: share.optional(),
       corruption: share.optional(),
       reordering: share.optional(),
-      delayMs: z.number().min(0).optional(),
+      delayMs: milliseconds.optional(),
+      rules: z.array(linkRule).optional(),
     })
     .default({}),
   /** Decides which frames the faults hit. */
