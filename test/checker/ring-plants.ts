@@ -121,8 +121,8 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   {
     name: 'request claimed without room',
     file: 'front-ring.ts',
-    find: 'if (((index - this.rspCons) | 0) >= this.slots) return -1;',
-    replace: 'if (((index - this.rspCons) | 0) > this.slots) return -1;',
+    find: 'if (this.isFull) return -1;',
+    replace: 'if (this.outstanding > this.slots) return -1;',
     caughtBy: [
       'xenBlocking from 0',
       'xenBlocking from 2^31 - 1',
@@ -144,8 +144,9 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   {
     name: 'response taken twice',
     file: 'front-ring.ts',
-    find: 'this.rspCons = (index + 1) | 0;',
-    replace: 'if ((index & 1) === 0) this.rspCons = (index + 1) | 0;\n    else this.rspProdSeen = index;',
+    find: 'this.ringSlots.copyOut(index);\n    this.rspCons = (index + 1) | 0;',
+    replace:
+      'this.ringSlots.copyOut(index);\n    if ((index & 1) === 0) this.rspCons = (index + 1) | 0;\n    else this.rspProdSeen = index;',
     caughtBy: [
       'xenBlocking from 0',
       'xenBlocking from 2^31 - 1',
