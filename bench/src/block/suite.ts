@@ -39,7 +39,7 @@ function blockCase(name: string, params: BlockParams): CaseSpec {
     trialMs: 10,
     subjects: [
       { name: 'split', run: { module: module('split'), params }, baselines: [...BASES, 'rpc'] },
-      { name: 'rpc', run: { module: module('rpc'), params }, baselines: ['own'], isPeer: true },
+      { name: 'rpc', run: { module: module('rpc'), params }, baselines: ['own'], isPeer: true, isCrowded: true },
     ],
   };
 }
@@ -57,6 +57,7 @@ function programCase(style: 'await' | 'sync', depth: number): CaseSpec {
     x: depth,
     trialMs: 20,
     isFullOnly: true,
+    generations: 1,
     subjects: [{ name: 'split', run: { module: module('split'), params }, baselines: ['own'] }],
   };
 }
@@ -74,6 +75,7 @@ const TWO_QUEUES_CASE: CaseSpec = {
   trialMs: 30,
   isCrowded: true,
   isFullOnly: true,
+  generations: 1,
   subjects: [
     {
       name: 'split',
@@ -133,6 +135,7 @@ function fioCase(engine: 'psync' | 'nbd', depth: number): CaseSpec {
     trialMs: 100,
     isCrowded: true,
     isFullOnly: true,
+    generations: 1,
     subjects: [
       {
         name: 'fio',
@@ -158,6 +161,7 @@ function crowdCase(name: string, title: string, params: CrowdParams): CaseSpec {
     x: name.replace(/^guests-/, ''),
     trialMs: 100,
     isCrowded: true,
+    generations: 2,
     isFullOnly: name !== 'guests-16-rand',
     subjects: [{ name: 'split', run: { module: module('crowd'), params }, baselines: ['own'] }],
   };
@@ -196,9 +200,10 @@ const NEIGHBOUR_CASE: CaseSpec = {
   unit: 'ns',
   group: 'neighbour',
   x: 'p99',
-  trialMs: 50,
+  trialMs: 30,
   isCrowded: true,
   isFullOnly: true,
+  generations: 2,
   subjects: [{ name: 'split', run: { module: module('neighbour'), params: {} }, baselines: ['alone'] }],
 };
 

@@ -41,6 +41,8 @@ export interface SubjectSpec {
   readonly baselines: readonly string[];
   /** `true`: measured for comparison only; drawn in a quiet colour. */
   readonly isPeer?: boolean;
+  /** `true`: its own threads outnumber the cores (a collector beside two that work), so being switched out is part of it. */
+  readonly isCrowded?: boolean;
   /** Why it cannot run here (a Node version, a missing tool); it then shows as "not measured". */
   readonly unavailable?: string;
 }
@@ -65,6 +67,8 @@ export interface CaseSpec {
   readonly isCrowded?: boolean;
   /** `true`: left out of quick runs. */
   readonly isFullOnly?: boolean;
+  /** Sets of processes in a full run, at least 16 rounds in all; `1`: one set, and the rounds of that. Default: as the plan has it. */
+  readonly generations?: 1 | 2;
   /** Subjects in the order of the table. */
   readonly subjects: readonly SubjectSpec[];
 }

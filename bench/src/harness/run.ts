@@ -82,7 +82,7 @@ async function measureAll(
   for (const [at, item] of todo.entries()) {
     const { suite, spec } = item;
     const label = `[${at + 1}/${todo.length}] ${suite.name} ${spec.name}`;
-    const pace = isQuick ? hurried(plan, Date.now() - started - (QUICK_MS * at) / todo.length) : plan;
+    const pace = isQuick ? hurried(plan, Date.now() - started - (QUICK_MS * at) / todo.length) : fitted(plan, spec);
     const result = await measureCase(spec, pace, probe, ({ generation, round, subject, coreNs }) => {
       const done = generation * plan.rounds + round + 1;
       const where = coreNs === 0 ? 'warming up' : `cores ${Math.round(coreNs)} ns apart`;
@@ -99,6 +99,12 @@ function hurried(plan: Plan, lateMs: number): Plan {
   if (lateMs < 1500) return plan;
   const quicker = { ...plan, tries: 1, idleWaitMs: 0 };
   return lateMs < 4000 ? quicker : { ...quicker, trials: 1, warmups: 5 };
+}
+
+/** Costly cases, and those behind which no bar stands, start fewer sets of processes. */
+function fitted(plan: Plan, { generations }: CaseSpec): Plan {
+  if (generations === undefined || generations >= plan.generations) return plan;
+  return { ...plan, generations, rounds: generations === 1 ? plan.rounds : plan.rounds + 1 };
 }
 
 function conclude(suites: readonly Suite[], results: Map<Todo, CaseResult>, circumstances: Circumstances): Outcome {

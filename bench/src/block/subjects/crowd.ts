@@ -9,7 +9,7 @@ import { OwnLoop } from '../own-loop.ts';
 import type { CrowdArguments } from './crowd.guest.ts';
 
 /** Reads of each guest before the first trial: every one of them compiles its own code. */
-const WARM_UP_READS = 20_000;
+const WARM_UP_READS = 10_000;
 
 /** Open the subject. */
 export async function open(params: CrowdParams): Promise<OpenSubject> {

@@ -2,6 +2,7 @@
 //
 // Beside each trial the guest's thread and this one, held on the driver domain's core, run the same load by themselves.
 import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createHost, type Host } from 'splitring';
 import { pinThread, threadId } from '../../harness/affinity.ts';
 import type { OpenSubject, Trial } from '../../harness/contract.ts';
@@ -17,6 +18,9 @@ const PROGRAMS: Readonly<Record<string, { readonly module: string; readonly disk
   await: { module: './program.guest.js', disks: 1 },
   sync: { module: './program.guest.js', disks: 1 },
 };
+
+/** How long a driver domain without work spins at most; until then it and this thread would share a core. */
+const DRIVER_SPIN_MS = 3;
 
 function threads(): string[] {
   try {
@@ -87,6 +91,7 @@ export async function open(params: BlockParams): Promise<OpenSubject> {
     Atomics.store(words, CONTROL.start, trials);
     Atomics.notify(words, CONTROL.start);
     await answer(words, trials - 1 === 0 ? -1 : trials - 1);
+    if (isPinned) await sleep(DRIVER_SPIN_MS);
     const driver = (driverBefore + own.run(base)) / 2;
     const counted = diskCounts(host);
     const guestOwn = results[RESULT.ownNs] as number; // the buffer has all doubles
