@@ -74,11 +74,14 @@ export class Frame {
   gsoType: number = XEN_NETIF_GSO_TYPE_NONE;
   /** Segment size (MSS) in bytes, 0 without segmentation. */
   gsoSizeBytes = 0;
+  /** One piece of at most a page, to be delivered as it is: known of most frames, false says nothing. */
+  isPlain = false;
   private readonly head = new Uint8Array(ETHERNET_HEADER_BYTES);
   private readonly headView = new DataView(this.head.buffer);
 
   /** Begin a new frame. */
   reset(): void {
+    this.isPlain = false;
     this.lengthBytes = 0;
     this.fragments = 0;
     this.isChecksumBlank = false;
@@ -87,10 +90,11 @@ export class Frame {
     this.gsoSizeBytes = 0;
   }
 
-  /** Begin a new frame of one piece that is to be sent as it is, an Ethernet header at least, and read that header. */
+  /** Begin a new frame of one piece that is to be sent as it is, from an Ethernet header to a page; read its header. */
   setPlain(page: FramePage, offset: number, lengthBytes: number, isValidated: boolean): void {
     const { view } = page.memory;
     const at = page.address + offset;
+    this.isPlain = true;
     this.lengthBytes = lengthBytes;
     this.fragments = 1;
     this.pages[0] = page;

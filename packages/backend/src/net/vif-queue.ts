@@ -9,8 +9,8 @@ import {
   NETIF_RSP_OKAY,
   NETIF_TX_SLOT_BYTES,
   NETTXF_data_validated,
-  netifTxRequest,
-  netifTxResponse,
+  netifTxRequestWords,
+  netifTxResponseWords,
 } from '@splitring/hypervisor/io';
 import { BackRing, type ProtocolError } from 'sharedarraybuffer-ring';
 import { type BridgeLink, VERDICT, type Verdict } from './bridge.ts';
@@ -190,11 +190,13 @@ export class VifQueue {
    */
   private take(at: number): boolean {
     const { view } = this.ring;
-    const flags = netifTxRequest.get.flags(view, at);
-    const id = netifTxRequest.get.id(view, at);
-    const gref = netifTxRequest.get.gref(view, at);
-    const offset = netifTxRequest.get.offset(view, at);
-    const size = netifTxRequest.get.size(view, at);
+    const gref = netifTxRequestWords.get.gref(view, at);
+    const offsetFlags = netifTxRequestWords.get.offsetFlags(view, at);
+    const idSize = netifTxRequestWords.get.idSize(view, at);
+    const offset = offsetFlags & 0xffff;
+    const flags = offsetFlags >>> 16;
+    const id = idSize & 0xffff;
+    const size = idSize >>> 16;
     this.turnBytes -= size;
     if ((flags & ~NETTXF_data_validated) === 0 && this.mayHurry) {
       const page = this.pages.known(gref);
@@ -359,7 +361,6 @@ export class VifQueue {
 
   private stage(id: number, status: number): void {
     const at = this.ring.stageResponse();
-    netifTxResponse.set.id(this.ring.view, at, id);
-    netifTxResponse.set.status(this.ring.view, at, status);
+    netifTxResponseWords.set.idStatus(this.ring.view, at, id | (status << 16));
   }
 }

@@ -10,7 +10,8 @@ import {
   NETRXF_more_data,
   netifExtraGso,
   netifRxRequest,
-  netifRxResponse,
+  netifRxRequestWords,
+  netifRxResponseWords,
   XEN_NETIF_EXTRA_TYPE,
 } from '@splitring/hypervisor/io';
 import { BackRing } from 'sharedarraybuffer-ring';
@@ -100,7 +101,8 @@ export class VifRx {
 
   /** Copy `frame` into posted buffers. `held`: not enough of them now, or others wait before it. */
   deliver(frame: Frame): Verdict {
-    return this.backlog.length > 0 ? VERDICT.held : this.place(frame);
+    if (this.backlog.length > 0) return VERDICT.held;
+    return frame.isPlain && (this.available > 0 || this.hasRoom(1)) ? this.placePlain(frame) : this.place(frame);
   }
 
   /** Keep a copy of a frame that its sender cannot hold. @returns false if there is no room: it is dropped */
@@ -123,19 +125,15 @@ export class VifRx {
   }
 
   private place(frame: Frame): Verdict {
-    if (frame.lengthBytes <= PAGE_BYTES && frame.fragments === 1 && frame.gsoSizeBytes === 0) {
-      if (this.available === 0 && !this.hasRoom(1)) return this.refuse(1);
-      if (!this.placeOne(frame)) return VERDICT.dropped;
-    } else {
-      const dataSlots = (frame.lengthBytes + PAGE_BYTES - 1) >>> 12;
-      const slots = frame.gsoSizeBytes === 0 ? dataSlots : dataSlots + 1;
-      if (!this.hasRoom(slots)) return this.refuse(slots);
-      if (!this.placeChain(frame, slots, dataSlots)) return VERDICT.dropped;
-    }
-    this.wantedSlots = 0;
-    this.counters.rxFrames += 1;
-    this.counters.rxBytes += frame.lengthBytes;
-    return VERDICT.taken;
+    const dataSlots = (frame.lengthBytes + PAGE_BYTES - 1) >>> 12;
+    const slots = frame.gsoSizeBytes === 0 ? dataSlots : dataSlots + 1;
+    if (!this.hasRoom(slots)) return this.refuse(slots);
+    this.available -= slots;
+    if (!this.takeBuffers(slots)) return this.failBuffers(slots);
+    this.copier.copyChain(frame, this.targets, frame.gsoSizeBytes === 0 ? 0 : 1);
+    this.respond(frame, dataSlots);
+    this.pages.releasePassing(this.passing);
+    return this.delivered(frame);
   }
 
   /** No room for a frame of `slots` slots. */
@@ -146,41 +144,31 @@ export class VifRx {
     return VERDICT.dropped;
   }
 
-  /** Deliver a frame of one piece into one buffer. @returns false if the buffer cannot be reached */
-  private placeOne(frame: Frame): boolean {
+  /** Deliver a plain frame: there is a buffer. */
+  private placePlain(frame: Frame): Verdict {
     const { view } = this.ring;
     const at = this.ring.takeRequestInPlace(); // counted as available
-    const id = netifRxRequest.get.id(view, at);
-    const gref = netifRxRequest.get.gref(view, at);
+    const id = netifRxRequestWords.get.idPad(view, at) & 0xffff;
+    const target = this.pages.page(netifRxRequestWords.get.gref(view, at), this.passing);
     this.available -= 1;
-    const target = this.pages.page(gref, this.passing);
     if (target === undefined) {
       this.targetIds[0] = id;
-      this.failBuffers(1);
-      return false;
+      return this.failBuffers(1);
     }
     this.copier.copy(frame.pages[0] as FramePage, frame.offsets[0] as number, target, frame.lengthBytes);
     frame.writeAddresses(target);
-    this.stageFor(id, flagsOf(frame), frame.lengthBytes);
+    this.stageFor(id, frame.isValidated ? NETRXF_data_validated : 0, frame.lengthBytes);
     if (this.passing.length > 0) this.pages.releasePassing(this.passing);
-    this.staged += 1;
-    if (this.staged >= PUBLISH_BATCH) this.flush();
-    return true;
+    return this.delivered(frame);
   }
 
-  /** Deliver any other frame. @returns false if one of its buffers cannot be reached */
-  private placeChain(frame: Frame, slots: number, dataSlots: number): boolean {
-    this.available -= slots;
-    if (!this.takeBuffers(slots)) {
-      this.failBuffers(slots);
-      return false;
-    }
-    this.copier.copyChain(frame, this.targets, frame.gsoSizeBytes === 0 ? 0 : 1);
-    this.respond(frame, dataSlots);
-    this.pages.releasePassing(this.passing);
+  private delivered(frame: Frame): Verdict {
+    this.wantedSlots = 0;
+    this.counters.rxFrames += 1;
+    this.counters.rxBytes += frame.lengthBytes;
     this.staged += 1;
     if (this.staged >= PUBLISH_BATCH) this.flush();
-    return true;
+    return VERDICT.taken;
   }
 
   /**
@@ -237,11 +225,12 @@ export class VifRx {
   }
 
   /** Answer buffers that cannot be reached: each gets an error, the frame is lost. */
-  private failBuffers(slots: number): void {
+  private failBuffers(slots: number): Verdict {
     for (let i = 0; i < slots; i += 1) this.stage(i, 0, NETIF_RSP_ERROR);
     this.staged += 1;
     this.pages.releasePassing(this.passing);
     this.counters.rxErrors += 1;
+    return VERDICT.dropped;
   }
 
   /** Answer the buffers of a frame: its first, the extra info over the second, then the others. */
@@ -267,10 +256,8 @@ export class VifRx {
   private stageFor(id: number, flags: number, status: number): void {
     const at = this.ring.stageResponse();
     const { view } = this.ring;
-    netifRxResponse.set.id(view, at, id);
-    netifRxResponse.set.offset(view, at, 0);
-    netifRxResponse.set.flags(view, at, flags);
-    netifRxResponse.set.status(view, at, status);
+    netifRxResponseWords.set.idOffset(view, at, id);
+    netifRxResponseWords.set.flagsStatus(view, at, flags | (status << 16));
   }
 
   private stageGso(frame: Frame): void {

@@ -8,6 +8,7 @@ import { MulticastFilter } from './multicast-filter.ts';
 import { MAX_SEGMENTS, toWire } from './soft-offload.ts';
 import { createVifCounters, type VifCounters } from './vif-counters.ts';
 import type { VifQueue } from './vif-queue.ts';
+import type { VifRx } from './vif-rx.ts';
 
 /** What the guest said it can receive. */
 export interface VifAbilities {
@@ -55,6 +56,8 @@ export class Vif implements BridgePort {
   private takesBlanks = false;
   private isCarrierOn = true;
   private mayHold = true;
+  /** Where every frame goes: the only queue there is, while it has carrier. */
+  private soleRx: VifRx | undefined = undefined;
 
   /** A card that is not connected yet. */
   constructor(name: string, guest: DomId, clock: Clock) {
@@ -69,13 +72,14 @@ export class Vif implements BridgePort {
     this.abilities = abilities;
     this.mayHold = queues.every((queue) => queue.rx.tellsBuffers);
     this.takesBlanks = abilities.canBlankV4 && abilities.canBlankV6;
+    this.setCarrier(true);
   }
 
   /** Let go of all queues' pages. Idempotent. */
   disconnect(): void {
     for (const queue of this.queues) queue.close();
     this.queues = [];
-    this.isCarrierOn = true;
+    this.setCarrier(true);
     this.multicast.reset();
   }
 
@@ -92,12 +96,17 @@ export class Vif implements BridgePort {
     if (!hasChanged) return;
     const isOn = !this.queues.some((queue) => queue.rx.isStalled);
     if (isOn === this.isCarrierOn) return;
-    this.isCarrierOn = isOn;
+    this.setCarrier(isOn);
     if (!isOn) this.counters.rxStalls += 1;
     this.onCarrier(isOn);
   }
 
   receive(frame: Frame, canWait: boolean): Verdict {
+    const { soleRx } = this;
+    if (frame.isPlain && soleRx !== undefined && !frame.isGroup) {
+      const verdict = soleRx.deliver(frame);
+      if (verdict !== VERDICT.held || (canWait && this.mayHold)) return verdict;
+    }
     const queue = this.queues.length === 1 ? this.queues[0] : this.pickQueue(frame);
     if (queue === undefined || !this.isCarrierOn) {
       this.counters.rxNoCarrier += 1;
@@ -116,6 +125,11 @@ export class Vif implements BridgePort {
     }
     const verdict = queue.rx.deliver(frame);
     return verdict === VERDICT.held && !(canWait && this.mayHold) ? this.enqueue(frame, queue) : verdict;
+  }
+
+  private setCarrier(isOn: boolean): void {
+    this.isCarrierOn = isOn;
+    this.soleRx = isOn && this.queues.length === 1 ? this.queues[0]?.rx : undefined;
   }
 
   private canTakeAsIs(frame: Frame): boolean {

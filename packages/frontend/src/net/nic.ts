@@ -85,7 +85,7 @@ export class Nic implements Stepped {
   /**
    * Send a frame: Ethernet header first, 14 to 65535 bytes. Its bytes are copied before this returns.
    *
-   * Frames are published eight at a time, and at the end of the turn.
+   * Frames are published sixteen at a time, and at the end of the turn.
    * @returns false while there is no room or no link: wait with `whenWritable`, or drop the frame
    * @throws RangeError for a length outside those limits, and for an `offload` that no back end would take
    */

@@ -9,8 +9,9 @@ import {
   NETRXF_extra_info,
   NETRXF_more_data,
   netifExtraGso,
-  netifRxRequest,
+  netifRxRequestWords,
   netifRxResponse,
+  netifRxResponseWords,
   XEN_NETIF_EXTRA_FLAG_MORE,
   XEN_NETIF_EXTRA_TYPE,
 } from '@splitring/hypervisor/io';
@@ -127,9 +128,8 @@ export class NetRxQueue {
     for (let left = this.ring.freeSlots; left > 0; left -= 1) {
       const at = this.ring.stageRequest();
       const slot = this.posted & this.mask;
-      netifRxRequest.set.id(view, at, slot);
-      netifRxRequest.set.pad(view, at, 0);
-      netifRxRequest.set.gref(view, at, this.refs[slot] as number); // slots index the pages
+      netifRxRequestWords.set.idPad(view, at, slot);
+      netifRxRequestWords.set.gref(view, at, this.refs[slot] as number); // slots index the pages
       this.posted = (this.posted + 1) | 0;
     }
   }
@@ -154,10 +154,12 @@ export class NetRxQueue {
    */
   private gather(at: number): boolean {
     const { view } = this.ring;
-    const id = netifRxResponse.get.id(view, at);
-    const status = netifRxResponse.get.status(view, at);
-    const offset = netifRxResponse.get.offset(view, at);
-    const flags = netifRxResponse.get.flags(view, at);
+    const idOffset = netifRxResponseWords.get.idOffset(view, at);
+    const flagsStatus = netifRxResponseWords.get.flagsStatus(view, at);
+    const id = idOffset & 0xffff;
+    const offset = idOffset >>> 16;
+    const flags = flagsStatus & 0xffff;
+    const status = flagsStatus >> 16;
     const slot = (this.cons - 1) & this.mask;
     const isPlain = (flags & (NETRXF_more_data | NETRXF_extra_info)) === 0;
     this.frame.begin((flags & NETRXF_csum_blank) !== 0, (flags & (NETRXF_csum_blank | NETRXF_data_validated)) !== 0);

@@ -13,7 +13,8 @@ import {
   netifExtraGso,
   netifExtraMcast,
   netifTxRequest,
-  netifTxResponse,
+  netifTxRequestWords,
+  netifTxResponseWords,
   XEN_NETIF_EXTRA_TYPE,
 } from '@splitring/hypervisor/io';
 import { FrontRing, initRing, ProtocolError } from 'sharedarraybuffer-ring';
@@ -23,7 +24,7 @@ import type { QueueWiring } from './queue-wiring.ts';
 import type { TxOffload } from './tx-offload.ts';
 
 /** Frames staged before they are published without waiting for the end of the turn. */
-const PUBLISH_BATCH = 8;
+const PUBLISH_BATCH = 16;
 /** Fewer free slots than the largest frame needs: the next sender may have to wait. */
 const LOW_SLOTS = 20;
 /** Frames from this size on are copied natively where that is possible. */
@@ -110,7 +111,7 @@ export class NetTxQueue {
   }
 
   /**
-   * Copy a frame into granted pages and stage its slots; every eighth frame publishes the batch.
+   * Copy a frame into granted pages and stage its slots; every sixteenth frame publishes the batch.
    * @returns false if there is no room: nothing was changed
    */
   send(frame: Uint8Array, offload: TxOffload | undefined): boolean {
@@ -126,7 +127,7 @@ export class NetTxQueue {
     if (pages === 1 && !hasGso) {
       const id = this.takeId(ID_FIRST_SLOT);
       this.copyIn(frame, 0, lengthBytes, id);
-      this.stage(id, 0, flags, lengthBytes);
+      this.stage(id, flags, lengthBytes);
     } else {
       this.stageChain(frame, offload, pages, flags);
     }
@@ -143,7 +144,7 @@ export class NetTxQueue {
   changeGroup(address: Uint8Array, isJoin: boolean): boolean {
     if (this.freeSlots < 2) this.reap();
     if (this.freeSlots < 2) return false;
-    this.stage(this.takeId(ID_GROUP), 0, NETTXF_extra_info, 0);
+    this.stage(this.takeId(ID_GROUP), NETTXF_extra_info, 0);
     const at = this.ring.stageRequest();
     const { view } = this.ring;
     netifTxRequest.clear(view, at); // the slot is longer than the extra info
@@ -175,9 +176,10 @@ export class NetTxQueue {
     const { view } = this.ring;
     for (let i = 0; i < count; i += 1) {
       const at = this.ring.takeResponseInPlace(); // counted
-      const status = netifTxResponse.get.status(view, at);
+      const idStatus = netifTxResponseWords.get.idStatus(view, at);
+      const status = idStatus >> 16;
       if (status === NETIF_RSP_NULL) this.finishExtra();
-      else this.finishSlot(netifTxResponse.get.id(view, at), status);
+      else this.finishSlot(idStatus & 0xffff, status);
       if (this.broken !== undefined) return false;
     }
     return true;
@@ -218,14 +220,12 @@ export class NetTxQueue {
     return id;
   }
 
-  private stage(id: number, offset: number, flags: number, sizeBytes: number): void {
+  private stage(id: number, flags: number, sizeBytes: number): void {
     const at = this.ring.stageRequest();
     const view = this.ring.view;
-    netifTxRequest.set.gref(view, at, this.refs[id] as number); // ids index the pages
-    netifTxRequest.set.offset(view, at, offset);
-    netifTxRequest.set.flags(view, at, flags);
-    netifTxRequest.set.id(view, at, id);
-    netifTxRequest.set.size(view, at, sizeBytes);
+    netifTxRequestWords.set.gref(view, at, this.refs[id] as number); // ids index the pages
+    netifTxRequestWords.set.offsetFlags(view, at, flags << 16); // frames begin where pages do
+    netifTxRequestWords.set.idSize(view, at, id | (sizeBytes << 16));
   }
 
   /** Stage a frame of several slots: the first carries the total, extra info follows it, then the other pages. */
@@ -246,11 +246,11 @@ export class NetTxQueue {
         runId = id;
       }
       if (page === 0) {
-        this.stage(id, 0, flags, lengthBytes);
+        this.stage(id, flags, lengthBytes);
         if (gsoSize !== undefined) this.stageGso(gsoSize, offload?.gsoType ?? 0);
       } else {
         const isLast = page + 1 === pages;
-        this.stage(id, 0, isLast ? 0 : NETTXF_more_data, isLast ? lengthBytes - from : GRANTED_PAGE_BYTES);
+        this.stage(id, isLast ? 0 : NETTXF_more_data, isLast ? lengthBytes - from : GRANTED_PAGE_BYTES);
       }
     }
     this.copyIn(frame, runFrom, lengthBytes - runFrom, runId);

@@ -1,7 +1,7 @@
 // The network device's messages: transmit and receive slots, extra info, flags and limits. xen/include/public/io/netif.h
 //
 // TX and RX are named from the front end, on both sides: the back end receives on TX.
-import { bytes, i16, struct, u8, u16, u32 } from 'sharedarraybuffer-ring';
+import { bytes, i16, i32, struct, u8, u16, u32 } from 'sharedarraybuffer-ring';
 
 /** A fragment to transmit; `size` of a packet's first slot is the total. */
 export const netifTxRequest = struct({ gref: u32, offset: u16, flags: u16, id: u16, size: u16 });
@@ -11,6 +11,15 @@ export const netifTxResponse = struct({ id: u16, status: i16 });
 export const netifRxRequest = struct({ id: u16, pad: u16, gref: u32 });
 /** A received fragment: `status` is its byte count, or negative. It sits in the slot of the request it answers. */
 export const netifRxResponse = struct({ id: u16, offset: u16, flags: u16, status: i16 });
+// The same slots in whole words, for the path of frames: half the accesses. The field named first is the low half.
+/** A fragment to transmit, as `netifTxRequest`. */
+export const netifTxRequestWords = struct({ gref: u32, offsetFlags: i32, idSize: i32 });
+/** Its answer, as `netifTxResponse`. */
+export const netifTxResponseWords = struct({ idStatus: i32 });
+/** A buffer to receive into, as `netifRxRequest`. */
+export const netifRxRequestWords = struct({ idPad: i32, gref: u32 });
+/** A received fragment, as `netifRxResponse`. */
+export const netifRxResponseWords = struct({ idOffset: i32, flagsStatus: i32 });
 /** Extra info, laid over a slot: segmentation offload. */
 export const netifExtraGso = struct({ type: u8, flags: u8, size: u16, gsoType: u8, pad: u8, features: u16 });
 /** Extra info, laid over a transmit slot: join or leave a multicast address. */
