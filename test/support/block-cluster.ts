@@ -19,6 +19,7 @@ import {
   routingId,
   XenbusBackend,
   XenbusFrontend,
+  type XenstoreClient,
 } from '@splitring/hypervisor';
 import { vbdNumber } from '@splitring/hypervisor/io';
 import { type RigDomain, StoreRig } from './store-rig.ts';
@@ -30,6 +31,8 @@ export interface BlockClusterOptions {
   readonly queueEntries?: number;
   readonly faults?: FaultPlan;
   readonly ioTimeoutMs?: number;
+  /** What the driver domain gets for its xenstore. */
+  readonly storeOf?: ((store: XenstoreClient) => XenstoreClient) | undefined;
 }
 
 /** A guest with one disk. */
@@ -38,6 +41,9 @@ export interface ClusterGuest {
   readonly domain: RigDomain;
   readonly disk: Disk;
 }
+
+/** How a guest of the cluster is made. */
+export type GuestOptions = Partial<BlockFrontendOptions> & { readonly backKeys?: Record<string, string> };
 
 const NVME = routingId(0, 4, 0);
 
@@ -58,7 +64,10 @@ export class BlockCluster {
     this.io = this.hypervisor.attachInThread(domain);
     this.hypervisor.pci.add(NVME, domain.domid);
     this.hypervisor.pci.assign(NVME, domain.domid, domain.generation);
+    const ordinary = this.rig.storeOf;
+    this.rig.storeOf = options.storeOf ?? ordinary;
     const { kernel } = this.introduce(this.io, 'io');
+    this.rig.storeOf = ordinary;
     const bus = this.io.startPciBus(this.rig.clock);
     const media = options.media ?? [new MemoryMedium(new SharedArrayBuffer(4 << 20))];
     const faulty = options.faults === undefined ? {} : { faults: options.faults, clock: this.rig.clock };
@@ -83,27 +92,39 @@ export class BlockCluster {
   }
 
   /** Add a guest and run until its disk `xvda` is there; `early` gets the guest before it has one. */
-  guest(
-    options: Partial<BlockFrontendOptions> & { backKeys?: Record<string, string> } = {},
-    early: (hypercalls: DomainHypercalls) => void = () => {},
-  ): ClusterGuest {
+  guest(options: GuestOptions = {}, early?: (hypercalls: DomainHypercalls) => void): ClusterGuest {
+    const { hypercalls, domain, disks } = this.attachGuest(options, early);
+    this.run(() => disks.length > 0);
+    return { hypercalls, domain, disk: disks[0] as Disk }; // run() has seen it
+  }
+
+  /** Add a guest with a disk attached, whatever becomes of it. @returns it, and its disks as they come */
+  attachGuest(options: GuestOptions = {}, early: (hypercalls: DomainHypercalls) => void = () => {}) {
     const hypercalls = this.hypervisor.attachInThread(this.hypervisor.createDomain({ name: 'guest' }));
     early(hypercalls);
     const domain = this.introduce(hypercalls, `guest${hypercalls.domid}`);
-    let disk: Disk | undefined;
-    const onDisk = (made: Disk) => {
-      disk = made;
-    };
+    const disks: Disk[] = [];
+    const onDisk = (made: Disk) => disks.push(made);
     const waitUntil = (isDone: () => boolean) => this.run(isDone);
     const frontend = createBlockFrontend({ onDisk, waitUntil, bufferBytes: 1 << 20, ...options });
     new XenbusFrontend(domain.kernel, [frontend]);
-    this.rig.ask<void>((then) => attachDevice(this.rig.dom0, this.spec(hypercalls.domid, options.backKeys), then));
-    this.run(() => disk !== undefined);
-    return { hypercalls, domain, disk: disk as unknown as Disk }; // run() has seen it
+    this.plug(hypercalls.domid, options.backKeys);
+    return { hypercalls, domain, disks };
+  }
+
+  /** Attach a guest's disk. */
+  plug(domid: DomId, backKeys?: Record<string, string>): void {
+    this.rig.ask<void>((then) => attachDevice(this.rig.dom0, this.spec(domid, backKeys), then));
+  }
+
+  /** Run for `ms` of the cluster's clock. */
+  rest(ms: number): void {
+    const endMs = this.rig.clock.nowMs() + ms;
+    this.run(() => this.rig.clock.nowMs() >= endMs);
   }
 
   /** Unplug a guest's disk. @returns how it ended */
-  unplug(guest: ClusterGuest): string {
+  unplug(guest: Pick<ClusterGuest, 'hypercalls'>): string {
     const spec = this.spec(guest.hypercalls.domid);
     const reply = this.rig.ask<string>((then) => detachDevice(this.rig.toolstack, spec, {}, then));
     return reply.ok ? reply.value : reply.error;

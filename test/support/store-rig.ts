@@ -52,6 +52,8 @@ export class StoreRig {
   readonly dom0: DirectXenstoreClient;
   readonly toolstack: DomainKernel;
   readonly domains = new Map<number, RigDomain>();
+  /** What a domain that is connected from now on gets for its xenstore. */
+  storeOf: (store: XenstoreClient) => XenstoreClient = (store) => store;
 
   constructor(quotas: Partial<StoreQuotas> = {}) {
     this.store = new MemoryStore(quotas);
@@ -69,7 +71,7 @@ export class StoreRig {
       throw new Error(`domain ${domid} is connected already`);
     }
     const store = new RingXenstoreClient({ page, notify: () => {} });
-    const kernel = this.kernelOf(hypercalls, store);
+    const kernel = this.kernelOf(hypercalls, this.storeOf(store));
     kernel.add(store);
     const domain = { domid: id, kernel, store, page };
     this.domains.set(domid, domain);

@@ -64,7 +64,10 @@ export class WireEnd implements XenbusDevice {
   fail(error: SplitringError): void {
     this.failure = error;
     this.publish({}, XenbusState.Closing);
-    this.wire.later(() => this.driver?.disconnect());
+    this.wire.later(() => {
+      this.driver?.disconnect();
+      this.driver?.failed?.();
+    });
   }
 
   private fire(where: 'own' | 'other', key: string): void {

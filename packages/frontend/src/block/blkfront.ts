@@ -15,7 +15,7 @@ import {
   BLKIF_SEGMENTS_PER_INDIRECT_PAGE,
   vbdName,
 } from '@splitring/hypervisor/io';
-import { type ProtocolError, SplitringError } from 'sharedarraybuffer-ring';
+import { SplitringError } from 'sharedarraybuffer-ring';
 import { deferredGrants } from '../deferred-grants.ts';
 import { BlkfrontDevice } from './blkfront-device.ts';
 import {
@@ -84,7 +84,7 @@ class Blkfront implements FrontendHooks {
     this.device = device;
     this.kernel = kernel;
     this.options = options;
-    this.blockDevice.onBroken = (error) => this.breakDown(error);
+    this.blockDevice.onBroken = (error) => this.device.fail(error);
   }
 
   handshake(then: (keys: KeyEntries) => void): void {
@@ -122,6 +122,13 @@ class Blkfront implements FrontendHooks {
     }
     this.queues = [];
     this.grants?.endAll();
+  }
+
+  /** A disk that the guest has would wait for a connection that nobody makes. */
+  failed(): void {
+    if (this.disk === undefined) return;
+    this.blockDevice.abandon();
+    this.kernel.requestPoll();
   }
 
   remove(): void {
@@ -226,11 +233,6 @@ class Blkfront implements FrontendHooks {
     });
     kernel.add(this.disk.machine);
     this.options.onDisk(this.disk);
-  }
-
-  private breakDown(error: ProtocolError): void {
-    this.device.fail(error);
-    this.blockDevice.abandon();
   }
 
   private fail(code: string, why: string, cause?: unknown): void {

@@ -137,6 +137,7 @@ export class DeviceNode implements XenbusDevice {
       });
     }
     this.driver?.disconnect();
+    this.driver?.failed?.();
   }
 
   /** Look again at our own directory: removed, replaced, moved to another back end, or its state set by the toolstack. */

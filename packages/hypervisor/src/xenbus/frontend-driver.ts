@@ -18,6 +18,8 @@ export interface FrontendHooks {
   drain(then: () => void): void;
   /** Drop rings, grants and ports; keep the shadow of what is in flight for a replay. Idempotent. */
   disconnect(): void;
+  /** The connection has failed, and no other follows unless the toolstack begins anew: what is in flight fails. */
+  failed?(): void;
   /** The device is gone for good: what is in flight fails. */
   remove(): void;
   /** State published with the handshake: Initialised (block; the default) or Connected (net). */
@@ -98,6 +100,10 @@ class FrontendDriver implements XenbusDriver {
   disconnect(): void {
     this.isFinal = this.device.state === XenbusState.Closing;
     this.reset();
+  }
+
+  failed(): void {
+    this.hooks.failed?.();
   }
 
   remove(): void {

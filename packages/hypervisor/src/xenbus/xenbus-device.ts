@@ -48,6 +48,8 @@ export interface XenbusDriver {
   otherEndChanged(state: XenbusStateValue): void;
   /** Release everything that ties us to the peer (rings, grants, ports); the device may connect again. Idempotent. */
   disconnect(): void;
+  /** The connection has failed for good and nobody follows it (`fail`); `disconnect` has been called. */
+  failed?(): void;
   /** The device is gone for good (unplugged, or the domain ends). Idempotent; `disconnect` has been called. */
   remove(): void;
   /** The toolstack has set our own state: to Closing (an orderly unplug), or back to Initialising (begin anew). */
