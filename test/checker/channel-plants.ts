@@ -125,8 +125,9 @@ export const CHANNEL_PLANTS: readonly ChannelPlant[] = [
   {
     name: 'the channel ends while a producer has not come yet',
     file: 'sync-receiver.ts',
-    find: 'if (state <= END_OPEN && lane.broken',
-    replace: 'if (state === END_OPEN && lane.broken',
+    find: 'if (ending === undefined) return undefined;',
+    replace:
+      'if (ending === undefined && stateOf(Atomics.load(this.control, stateAt)) === END_OPEN) return undefined;\n      if (ending === undefined) continue;',
     caughtBy: 'one of two dies',
   },
   {

@@ -11,6 +11,7 @@ import {
   type RingSnapshot,
   RSP_EVENT,
   RSP_PROD,
+  snapshotRing,
 } from './ring-layout.ts';
 import { RingSlots } from './ring-slots.ts';
 
@@ -196,16 +197,7 @@ export class BackRing {
 
   /** Read everything worth knowing without disturbing the ring; for people and tests. */
   inspect(): RingSnapshot {
-    return {
-      slots: this.slots,
-      reqProd: Atomics.load(this.indexes, REQ_PROD) >>> 0,
-      reqEvent: Atomics.load(this.indexes, REQ_EVENT) >>> 0,
-      rspProd: Atomics.load(this.indexes, RSP_PROD) >>> 0,
-      rspEvent: Atomics.load(this.indexes, RSP_EVENT) >>> 0,
-      prodPvt: this.rspProdPvt >>> 0,
-      cons: this.reqCons >>> 0,
-      broken: this.broken?.code,
-    };
+    return snapshotRing(this.indexes, this.slots, this.rspProdPvt, this.reqCons, this.broken?.code);
   }
 
   /** Load `reqProd` once, judge it, remember it; the count capped by room for the answers, or -1 when broken. */

@@ -65,7 +65,7 @@ export function ringBell(control: Int32Array, bell: number): void {
   Atomics.notify(control, bell);
 }
 
-/** Channels (by their buffer) whose death notices run on this thread's event loop; see `watch`. */
+/** Channels (by their buffer) whose death notices run on this thread's event loop, and how many; see `watch`. */
 export const watchedHere = new WeakMap<SharedArrayBuffer, number>();
 
 /** The error that tells a caller how the channel ended: `CHANNEL_CLOSED`, `CHANNEL_FAILED` or `CHANNEL_PEER_DIED`. */
@@ -102,6 +102,9 @@ export function claimEnd(control: Int32Array, stateAt: number, mayReopenClosed: 
   const word = endWord(END_OPEN, generationOf(expected) + 1, currentThread());
   return Atomics.compareExchange(control, stateAt, expected, word) === expected ? word : undefined;
 }
+
+/** The time, for whoever has all of it. */
+const noClock: Clock = () => 0;
 
 /** What the sender and the receiver of a channel share. */
 export abstract class ChannelEnd {
@@ -204,10 +207,12 @@ export abstract class ChannelEnd {
     this.checkBlocking(timeoutMs);
     const { strategy, control } = this;
     const bell = this.stateAt + END_BELL;
-    const deadline = this.clock() + timeoutMs;
+    // Each reading of a clock is an object: only waits with a deadline ask it. Most waits end while they spin.
+    const now = timeoutMs === Number.POSITIVE_INFINITY ? noClock : this.clock;
+    const deadline = now() + timeoutMs;
     while (!this.isReady()) {
       if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
-      const remaining = deadline - this.clock();
+      const remaining = deadline - now();
       if (remaining <= 0) return false;
       this.beat();
       if (!strategy.needsArming && strategy.canBlock) continue; // it spins for ever
@@ -239,7 +244,7 @@ export abstract class ChannelEnd {
     if (this.isPeerHere()) {
       throw new RingError('WAIT_WOULD_HANG', 'Cannot block: the other end is on this thread, await instead');
     }
-    if (timeoutMs === Number.POSITIVE_INFINITY && (watchedHere.get(this.view.buffer) ?? 0) > 0) {
+    if (timeoutMs === Number.POSITIVE_INFINITY && watchedHere.has(this.view.buffer)) {
       throw new RingError('WAIT_NEEDS_TIMEOUT', 'Cannot block without a timeout: this thread watches the peer');
     }
   }

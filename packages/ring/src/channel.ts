@@ -210,7 +210,7 @@ export function attachChannel<C>(
   checkGeometry(capacityBytes, producers);
   const place = open(handle.memory, at);
   const room = place.buffer.byteLength - channelBytes(capacityBytes, producers);
-  if (!(at >= 0 && at <= room) || at % LINE_BYTES !== 0) throw badHandle();
+  if (!Number.isInteger(at) || at < 0 || at > room || at % LINE_BYTES !== 0) throw badHandle();
   const view = viewChannel(place, capacityBytes, producers);
   const words = [CHANNEL_MAGIC, CHANNEL_VERSION, capacityBytes, producers];
   if (words.some((word, i) => Atomics.load(view.control, MAGIC + i) !== word)) throw badHandle();
@@ -218,5 +218,5 @@ export function attachChannel<C>(
 }
 
 function badHandle(): RingError {
-  return new RingError('CHANNEL_HANDLE', 'Cannot open this channel: its handle leads to none of this version');
+  return new RingError('CHANNEL_HANDLE', 'Cannot open the channel: its handle is not one of this version');
 }

@@ -10,6 +10,7 @@ import {
   type RingSnapshot,
   RSP_EVENT,
   RSP_PROD,
+  snapshotRing,
 } from './ring-layout.ts';
 import { RingSlots } from './ring-slots.ts';
 
@@ -199,16 +200,7 @@ export class FrontRing {
 
   /** Read everything worth knowing without disturbing the ring; for people and tests. */
   inspect(): RingSnapshot {
-    return {
-      slots: this.slots,
-      reqProd: Atomics.load(this.indexes, REQ_PROD) >>> 0,
-      reqEvent: Atomics.load(this.indexes, REQ_EVENT) >>> 0,
-      rspProd: Atomics.load(this.indexes, RSP_PROD) >>> 0,
-      rspEvent: Atomics.load(this.indexes, RSP_EVENT) >>> 0,
-      prodPvt: this.reqProdPvt >>> 0,
-      cons: this.rspCons >>> 0,
-      broken: this.broken?.code,
-    };
+    return snapshotRing(this.indexes, this.slots, this.reqProdPvt, this.rspCons, this.broken?.code);
   }
 
   /** Load `rspProd` once, judge it, remember it; the count, or -1 when broken. */

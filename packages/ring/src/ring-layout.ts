@@ -102,8 +102,6 @@ export function initRing(region: Uint8Array): void {
   checkShared(region);
   region.fill(0);
   const indexes = new Int32Array(region.buffer, region.byteOffset, INDEX_WORDS);
-  Atomics.store(indexes, REQ_PROD, 0);
-  Atomics.store(indexes, RSP_PROD, 0);
   Atomics.store(indexes, REQ_EVENT, 1);
   Atomics.store(indexes, RSP_EVENT, 1);
 }
@@ -126,4 +124,25 @@ export interface RingSnapshot {
   readonly cons: number;
   /** The code of the protocol breach that ended this ring's use, if any. */
   readonly broken: string | undefined;
+}
+
+/** Look at a ring's shared words, each once, and note one end's private state beside them. Writes nothing. */
+export function snapshotRing(
+  indexes: Int32Array,
+  slots: number,
+  prodPvt: number,
+  cons: number,
+  broken: string | undefined,
+): RingSnapshot {
+  const word = (index: number): number => Atomics.load(indexes, index) >>> 0;
+  return {
+    slots,
+    reqProd: word(REQ_PROD),
+    reqEvent: word(REQ_EVENT),
+    rspProd: word(RSP_PROD),
+    rspEvent: word(RSP_EVENT),
+    prodPvt: prodPvt >>> 0,
+    cons: cons >>> 0,
+    broken,
+  };
 }

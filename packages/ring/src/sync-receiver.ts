@@ -48,12 +48,12 @@ export class SyncReceiver extends ChannelEnd {
       return endingOf(this.control, this.stateAt) ?? { kind: 'died' }; // given to another
     }
     let worst: Ending | undefined;
-    for (const lane of this.lanes) {
-      const state = stateOf(Atomics.load(this.control, lane.stateAt));
+    for (const { broken, stateAt } of this.lanes) {
       // A lane never used belongs to a producer still to come: had the others been quicker, it would send to nobody.
-      if (state <= END_OPEN && lane.broken === undefined) return undefined;
-      const ending = this.laneEnding(lane);
-      if (worst === undefined || worst.kind === 'closed' || ending?.kind === 'died') worst = ending ?? worst;
+      const ending =
+        broken === undefined ? endingOf(this.control, stateAt) : ({ kind: 'failed', reason: broken.message } as const);
+      if (ending === undefined) return undefined;
+      if (worst === undefined || worst.kind === 'closed' || ending.kind === 'died') worst = ending;
     }
     return worst;
   }
@@ -186,14 +186,14 @@ export class SyncReceiver extends ChannelEnd {
   }
 
   protected override isPeerHere(): boolean {
-    const words = this.lanes.map((lane) => Atomics.load(this.control, lane.stateAt));
-    const open = words.filter((word) => stateOf(word) === END_OPEN);
-    return open.length > 0 && open.every(isOpenHere);
-  }
-
-  private laneEnding(lane: ReceiverLane): Ending | undefined {
-    if (lane.broken !== undefined) return { kind: 'failed', reason: lane.broken.message };
-    return endingOf(this.control, lane.stateAt);
+    let isAnyOpen = false;
+    for (const { stateAt } of this.lanes) {
+      const word = Atomics.load(this.control, stateAt);
+      if (stateOf(word) !== END_OPEN) continue;
+      if (!isOpenHere(word)) return false;
+      isAnyOpen = true;
+    }
+    return isAnyOpen;
   }
 
   /**

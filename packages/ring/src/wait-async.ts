@@ -173,20 +173,9 @@ class AsyncWaits {
  */
 export function waitAsync(options: AsyncWaitOptions = {}): AsyncWaitStrategy {
   const waits = new AsyncWaits(options, true);
-  return {
-    name: 'wait-async',
-    needsArming: true,
-    canBlock: false,
-    neverWaits: false,
-    spin: () => false,
-    wait: () => refuseBlocking('wait-async'),
-    waitAsync: (words, index, seen, timeoutMs) => waits.wait(words, index, seen, timeoutMs),
-    wake: (words, index) => {
-      Atomics.notify(words, index);
-    },
-    ref: () => waits.setHold(true),
-    unref: () => waits.setHold(false),
-  };
+  return strategyOf('wait-async', waits, (words, index) => {
+    Atomics.notify(words, index);
+  });
 }
 
 /** The part of a MessagePort that a doorbell needs; Node's and a browser's both have it. */
@@ -212,18 +201,22 @@ export function portDoorbell(port: DoorbellPort, options: AsyncWaitOptions = {})
   else port.addEventListener?.('message', look);
   port.start?.();
   port.unref?.();
+  return strategyOf('port-doorbell', waits, (words, index) => {
+    Atomics.notify(words, index);
+    port.postMessage(0);
+  });
+}
+
+function strategyOf(name: string, waits: AsyncWaits, wake: WaitStrategy['wake']): AsyncWaitStrategy {
   return {
-    name: 'port-doorbell',
+    name,
     needsArming: true,
     canBlock: false,
     neverWaits: false,
     spin: () => false,
-    wait: () => refuseBlocking('port-doorbell'),
+    wait: () => refuseBlocking(name),
     waitAsync: (words, index, seen, timeoutMs) => waits.wait(words, index, seen, timeoutMs),
-    wake: (words, index) => {
-      Atomics.notify(words, index);
-      port.postMessage(0);
-    },
+    wake,
     ref: () => waits.setHold(true),
     unref: () => waits.setHold(false),
   };

@@ -87,7 +87,7 @@ export function canThreadBlock(): boolean {
  */
 export function requireBlockable(): void {
   if (canThreadBlock()) return;
-  throw new RingError('WAIT_CANNOT_BLOCK', 'Cannot block the page of a browser: await instead, or move to a worker');
+  throw new RingError('WAIT_CANNOT_BLOCK', "Cannot block a browser's page: await instead, or use a worker");
 }
 
 /** Refuse a blocking wait of a strategy that is served by this thread's event loop. */

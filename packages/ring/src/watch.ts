@@ -56,7 +56,9 @@ export function watch(worker: WatchedWorker, channel: SyncChannel, options: Watc
   const stop = (): void => {
     if (!isWatching) return;
     isWatching = false;
-    watchedHere.set(buffer, (watchedHere.get(buffer) ?? 1) - 1);
+    const others = (watchedHere.get(buffer) ?? 1) - 1;
+    if (others === 0) watchedHere.delete(buffer);
+    else watchedHere.set(buffer, others);
     worker.off?.('exit', died);
   };
   const died = (): void => {
