@@ -26,3 +26,10 @@ export function inBursts(burst: (first: number, count: number) => number): (oper
 export function checksumOf(words: Int32Array, at: number, length: number): number {
   return ((words[at] as number) + (words[at + length - 1] as number)) | 0; // in range by construction
 }
+
+/** The same over `messages` messages in a row. */
+export function checksumOfMany(words: Int32Array, at: number, length: number, messages: number): number {
+  let sum = 0;
+  for (let i = 0; i < messages; i++) sum = (sum + checksumOf(words, at + i * length, length)) | 0;
+  return sum;
+}

@@ -11,7 +11,7 @@ const SIZES: readonly (readonly [bytes: number, slots: number, batch: number])[]
   [16384, 16, 2],
 ];
 
-/** Batches that a caller puts together himself lie in a buffer of his; beyond this they leave the first-level cache. */
+/** Batches that a peer takes lie in a buffer of the caller's; beyond this they leave the first-level cache. */
 const STAGED_BYTES = 8192;
 
 const PEERS = ['native', 'postMessage', 'ringbuf.js'];
@@ -44,7 +44,8 @@ export function onewayCases(): CaseSpec[] {
         native('native', batch, []),
         native('native-unbatched', 1, ['native']),
         subject('fixed', 'fixed', 'plain', [...PEERS, 'ringbuf.js-batched']),
-        subject('fixed-auto', 'fixed', 'plain-auto', ['fixed', 'native']),
+        subject('fixed-single', 'fixed', 'plain-single', PEERS),
+        subject('fixed-auto', 'fixed', 'plain-auto', ['fixed-single', 'native']),
         subject('fixed-wasm', 'fixed', 'wasm', [...PEERS, 'ringbuf.js-batched']),
         subject('channel', 'channel', 'in-place', PEERS),
         subject('channel-plain', 'channel', 'plain', PEERS),

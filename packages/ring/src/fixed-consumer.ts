@@ -2,7 +2,7 @@
 // hot path: bench cases oneway-8 to oneway-16384
 import { FixedRingEnd, type FixedRingEndOptions, type FixedRingHandle } from './fixed-ring.ts';
 import { distance } from './ring-layout.ts';
-import { refuseCopy, type SlotBuffer } from './slot-buffer.ts';
+import { checkPlaces, refuseCopy, type SlotBuffer } from './slot-buffer.ts';
 
 /**
  * The reading end of a fixed ring.
@@ -44,6 +44,28 @@ export class FixedConsumer extends FixedRingEnd {
     into.copyPlace(this.ring, place, slot);
     this.consumeOne(index);
     return true;
+  }
+
+  /**
+   * Copy the next messages, at most `count`, to the places from `first` of `into` on. Places are given back as under
+   * `tryReceive`.
+   *
+   * @returns how many there were; 0 if none, or the ring is broken.
+   * @throws RingError `SLOT_BUFFER` for places that `into` does not have or messages of another size.
+   */
+  tryReceiveMany(into: SlotBuffer, first: number, count: number): number {
+    checkPlaces(into, first, count, this.ring);
+    const index = this.cons;
+    if (index === this.prodSeen && !this.findMessages()) return 0;
+    const received = Math.min(count, (this.prodSeen - index) | 0);
+    const place = index & this.mask;
+    const straight = Math.min(received, this.slots - place);
+    into.copyPlaces(this.ring, place, first, straight);
+    into.copyPlaces(this.ring, 0, first + straight, received - straight);
+    const next = (index + received) | 0;
+    this.cons = next;
+    if (((next - this.releaseAt) | 0) >= 0) this.giveBack();
+    return received;
   }
 
   /**

@@ -2,7 +2,7 @@
 // hot path: bench cases oneway-8 to oneway-16384
 import { FixedRingEnd, type FixedRingEndOptions, type FixedRingHandle } from './fixed-ring.ts';
 import { distance } from './ring-layout.ts';
-import { refuseCopy, type SlotBuffer } from './slot-buffer.ts';
+import { checkPlaces, refuseCopy, type SlotBuffer } from './slot-buffer.ts';
 
 /**
  * The writing end of a fixed ring. Publication is batched: see `trySend`.
@@ -68,6 +68,31 @@ export class FixedProducer extends FixedRingEnd {
     this.ring.copyPlace(source, slot, place);
     this.stageOne(index);
     return true;
+  }
+
+  /**
+   * Copy `count` messages, those from place `first` of `source` on, into the ring, or as many as there is room for.
+   *
+   * They become visible as under `trySend`, and cost a fraction of as many calls of it: the ring copies them in one loop of
+   * its own, which the engine compiles alike whatever surrounds the call.
+   *
+   * @returns how many were sent: fewer than `count` if the ring is full or broken; then everything is published.
+   * @throws RingError `SLOT_BUFFER` for places that `source` does not have or messages of another size.
+   */
+  trySendMany(source: SlotBuffer, first: number, count: number): number {
+    checkPlaces(source, first, count, this.ring);
+    const index = this.prod;
+    if (((this.limit - index) | 0) < count) this.findRoom();
+    const sent = Math.min(count, (this.limit - index) | 0);
+    const place = index & this.mask;
+    const straight = Math.min(sent, this.slots - place);
+    this.ring.copyPlaces(source, first, place, straight);
+    this.ring.copyPlaces(source, first + straight, 0, sent - straight);
+    const next = (index + sent) | 0;
+    this.prod = next;
+    if (((next - this.checkAt) | 0) >= 0) this.considerPublishing(next);
+    if (sent < count) this.flush(); // a full ring must be seen
+    return sent;
   }
 
   /**

@@ -1,11 +1,14 @@
 // Private or shared memory cut into equal slots: where fixed-size messages are prepared and received.
 // hot path: bench cases oneway-8 to oneway-16384
+import type { CopyHelper } from './copy-wasm.ts';
 import { RingError } from './error.ts';
 import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** From this size on lanes are beaten by `set` between views made beforehand, and by the native helper of a wasm memory. */
 const PREMADE_FROM_BYTES = 256;
+/** From this many lanes in a row on the native helper of a wasm memory beats lanes, its call included. */
+const NATIVE_FROM_LANES = 16;
 
 /**
  * `slots` places of `slotBytes` each, with every view a copy may want, made once.
@@ -102,29 +105,60 @@ export class SlotBuffer {
     if (lanes < this.lanesBelow) {
       copyLanes(source.lanes, Math.imul(from, lanes), this.lanes, Math.imul(to, lanes), lanes);
     } else {
-      this.copyLarge(source, from, to);
+      this.copyOthers(source, from, to, 1);
+    }
+  }
+
+  /** As `copyPlace`, for `count` places in a row on both sides: one loop for all of them, whatever called it. */
+  copyPlaces(source: SlotBuffer, from: number, to: number, count: number): void {
+    const lanes = this.strideLanes;
+    const isShort = lanes < this.lanesBelow;
+    if (isShort && (count * lanes < NATIVE_FROM_LANES || this.helperFor(source) === undefined)) {
+      copyLanes(source.lanes, from * lanes, this.lanes, to * lanes, count * lanes);
+    } else {
+      this.copyOthers(source, from, to, count);
     }
   }
 
   /** What is not copied by lanes: large slots, and all slots on engines without fast lanes. */
-  private copyLarge(source: SlotBuffer, from: number, to: number): void {
+  private copyOthers(source: SlotBuffer, from: number, to: number, count: number): void {
     const stride = this.strideBytes;
-    const helper = this.memory === source.memory ? this.memory?.helper : undefined;
+    const helper = this.helperFor(source);
     if (helper !== undefined) {
-      helper.copy(this.at + to * stride, source.at + from * stride, stride);
+      helper.copy(this.at + to * stride, source.at + from * stride, count * stride);
     } else if (this.slotBytes >= PREMADE_FROM_BYTES) {
-      // The casts: both places exist, which the compiler cannot know.
-      (this.places[to] as Uint8Array).set(source.places[from] as Uint8Array);
+      // The casts: all places exist, which the compiler cannot know.
+      for (let i = 0; i < count; i += 1) (this.places[to + i] as Uint8Array).set(source.places[from + i] as Uint8Array);
     } else {
       const words = stride >> 2;
-      copyWords(source.words, from * words, this.words, to * words, words);
+      copyWords(source.words, from * words, this.words, to * words, count * words);
     }
+  }
+
+  /** What copies natively from `source`, if both lie in one memory that can. */
+  private helperFor(source: SlotBuffer): CopyHelper | undefined {
+    return this.memory === source.memory ? this.memory?.helper : undefined;
   }
 }
 
 /** Bytes from one slot to the next: `slotBytes` rounded up to a multiple of 8. */
 export function slotStride(slotBytes: number): number {
   return Math.ceil(slotBytes / 8) * 8;
+}
+
+/**
+ * Check that `count` places from `first` on exist in `buffer`, of the size that the slots of `ring` have.
+ *
+ * @throws RingError `SLOT_BUFFER`.
+ */
+export function checkPlaces(buffer: SlotBuffer, first: number, count: number, ring: SlotBuffer): void {
+  const isInside = Number.isInteger(first) && Number.isInteger(count) && first >= 0 && count >= 0;
+  if (isInside && count <= buffer.slots - first && buffer.slotBytes === ring.slotBytes) return;
+  throw new RingError(
+    'SLOT_BUFFER',
+    `Cannot copy places ${first} to ${first + count} of ${buffer.slots} (${buffer.slotBytes} B) from or to slots of ${ring.slotBytes} B`,
+    { first, count, bufferBytes: buffer.slotBytes, ringBytes: ring.slotBytes },
+  );
 }
 
 /** Throw what `copyFrom` throws. */

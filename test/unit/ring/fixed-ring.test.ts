@@ -65,6 +65,25 @@ test('FixedProducer publishes to a starving consumer at once, then in growing ba
   t.is(producer.staged, 0);
 });
 
+test('FixedProducer.trySendMany sends across the seam, up to the room there is, and publishes full batches', (t) => {
+  const handle = createFixedRing({ slotBytes: 8, slots: 64 });
+  const producer = new FixedProducer(handle);
+  const consumer = new FixedConsumer(handle);
+  const outbox = new SlotBuffer(80, 8);
+  const inbox = new SlotBuffer(80, 8);
+  for (let i = 0; i < 80; i += 1) outbox.words[2 * i] = i;
+  t.is(producer.trySendMany(outbox, 0, 0), 0);
+  t.is(producer.trySendMany(outbox, 5, 40), 40);
+  t.is(producer.staged, 0, 'a full batch is published');
+  t.is(consumer.tryReceiveMany(inbox, 0, 0), 0);
+  t.is(consumer.tryReceiveMany(inbox, 3, 50), 40);
+  t.is(consumer.tryReceiveMany(inbox, 0, 80), 0);
+  t.is(producer.trySendMany(outbox, 0, 80), 64);
+  t.is(producer.trySendMany(outbox, 0, 1), 0);
+  t.is(consumer.tryReceiveMany(inbox, 0, 80), 64);
+  t.deepEqual([inbox.words[0], inbox.words[2 * 63]], [0, 63]);
+});
+
 test('FixedProducer publishes what is staged at the end of the turn', async (t) => {
   const handle = createFixedRing({ slotBytes: 8, slots: 256 });
   const producer = new FixedProducer(handle);
@@ -112,6 +131,8 @@ test('fixed ring ends refuse an impossible peer index and stay broken', (t) => {
   t.false(producer.trySend(box, 0));
   t.is(producer.broken?.code, 'RING_INDEX_INCONSISTENT');
   t.is(producer.claim(), -1);
+  t.is(consumer.tryReceiveMany(box, 0, 1), 0);
+  t.is(producer.trySendMany(box, 0, 1), 0);
 });
 
 test('fixed rings, memories and slot buffers refuse what cannot be with a code', (t) => {
@@ -130,6 +151,10 @@ test('fixed rings, memories and slot buffers refuse what cannot be with a code',
     ['RING_NOT_SHARED', () => new FixedConsumer({ ...handle, memory: {} })],
     ['SLOT_BUFFER', () => new FixedProducer(handle).trySend(new SlotBuffer(1, 16), 0)],
     ['SLOT_BUFFER', () => new FixedProducer(handle).trySend(new SlotBuffer(1, 8), 1)],
+    ['SLOT_BUFFER', () => new FixedProducer(handle).trySendMany(new SlotBuffer(2, 8), 1, 2)],
+    ['SLOT_BUFFER', () => new FixedProducer(handle).trySendMany(new SlotBuffer(2, 8), 0.5, 1)],
+    ['SLOT_BUFFER', () => new FixedConsumer(handle).tryReceiveMany(new SlotBuffer(2, 8), 0, -1)],
+    ['SLOT_BUFFER', () => new FixedConsumer(handle).tryReceiveMany(new SlotBuffer(2, 16), 0, 1)],
     ['SLOT_BUFFER', () => new SlotBuffer(0, 8)],
     ['SLOT_BUFFER', () => new SlotBuffer(100, 64, { memory, region: memory.bytes })],
   ];

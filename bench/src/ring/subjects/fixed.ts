@@ -1,7 +1,8 @@
 // One-way messages over the fixed ring: copied in from a prepared message, copied out to the consumer's own place.
 //
 // `plain`: a SharedArrayBuffer, messages in private memory. `wasm`: everything in one shared WebAssembly.Memory, as with a
-// pool of pages. `auto`: the ring decides alone when to publish; else the caller flushes after each batch.
+// pool of pages. Both hand over a batch at a time, flush after it, and take up to a batch. `plain-single`: a call for each
+// message, a flush after each batch. `plain-auto`: a call for each message, and the ring decides when to publish.
 import {
   createFixedRing,
   FixedConsumer,
@@ -13,7 +14,7 @@ import {
 } from 'sharedarraybuffer-ring';
 import type { OpenSubject } from '../../harness/contract.ts';
 import { openPair, type PairDefinition } from '../../harness/pair.ts';
-import { checksumOf, inBursts } from '../bursts.ts';
+import { checksumOf, checksumOfMany, inBursts } from '../bursts.ts';
 import { type OnewayParams, preparedCount, preparedMessages } from '../params.ts';
 
 interface Shared {
@@ -34,12 +35,30 @@ function send(producer: FixedProducer, source: SlotBuffer, place: number): void 
   while (!producer.trySend(source, place)) if (producer.broken !== undefined) throw producer.broken;
 }
 
+/** The same for messages in a row. */
+function sendMany(producer: FixedProducer, source: SlotBuffer, first: number, count: number): void {
+  for (let sent = 0; sent < count; ) {
+    sent += producer.trySendMany(source, first + sent, count - sent);
+    if (producer.broken !== undefined) throw producer.broken;
+  }
+}
+
+/** Messages that the consumer takes at once. */
+function inboxPlaces(params: OnewayParams): number {
+  return isSingle(params) ? 1 : params.batch;
+}
+
+function isSingle({ variant }: OnewayParams): boolean {
+  return variant === 'plain-single' || variant === 'plain-auto';
+}
+
 export const pair: PairDefinition<OnewayParams, Shared> = {
-  share: ({ bytes, slots, variant }) => {
-    const memory = SharedMemory.allocate((slots + 80) * bytes + 4096, variant.startsWith('wasm') ? 'wasm' : 'plain');
+  share: (params) => {
+    const { bytes, slots, variant } = params;
+    const memory = SharedMemory.allocate((slots + 96) * bytes + 4096, variant.startsWith('wasm') ? 'wasm' : 'plain');
     const handle = createFixedRing({ slotBytes: bytes, slots, memory });
     const outboxAt = memory.reserve(preparedCount(bytes) * bytes).byteOffset;
-    const inboxAt = memory.reserve(bytes).byteOffset;
+    const inboxAt = memory.reserve(inboxPlaces(params) * bytes).byteOffset;
     return { handle, memory: memory.handle, outboxAt, inboxAt };
   },
 
@@ -52,7 +71,19 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
     preparedMessages(bytes, outbox.bytes.buffer, outbox.bytes.byteOffset);
     const flushMask = variant.endsWith('auto') ? -1 : batch - 1; // batches are powers of two
     const words = bytes >> 2;
-    const burst = (first: number, messages: number): number => {
+    const most = Math.min(batch, count);
+    const many = (first: number, messages: number): number => {
+      let checksum = 0;
+      for (let i = first; i < first + messages; i += most) {
+        const place = i & (count - 1);
+        const length = Math.min(most, first + messages - i);
+        sendMany(producer, outbox, place, length);
+        checksum = (checksum + checksumOfMany(outbox.words, place * words, words, length)) | 0;
+        if (((i + length) & flushMask) === 0) producer.flush();
+      }
+      return checksum;
+    };
+    const single = (first: number, messages: number): number => {
       let checksum = 0;
       for (let i = first; i < first + messages; i++) {
         const place = i & (count - 1);
@@ -62,7 +93,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
-    const run = inBursts(burst);
+    const run = inBursts(isSingle(params) ? single : many);
     return (operations) => {
       const checksum = run(operations);
       producer.flush();
@@ -73,9 +104,20 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
   back: (shared, params) => {
     const memory = SharedMemory.open(shared.memory);
     const consumer = new FixedConsumer(shared.handle, { batch: params.batch, memory });
-    const inbox = places(memory, params, 1, shared.inboxAt);
+    const most = inboxPlaces(params);
+    const inbox = places(memory, params, most, shared.inboxAt);
     const words = params.bytes >> 2;
-    const burst = (_first: number, messages: number): number => {
+    const many = (_first: number, messages: number): number => {
+      let checksum = 0;
+      for (let left = messages; left > 0; ) {
+        const received = consumer.tryReceiveMany(inbox, 0, Math.min(most, left));
+        if (consumer.broken !== undefined) throw consumer.broken;
+        checksum = (checksum + checksumOfMany(inbox.words, 0, words, received)) | 0;
+        left -= received;
+      }
+      return checksum;
+    };
+    const single = (_first: number, messages: number): number => {
       let checksum = 0;
       for (let i = 0; i < messages; i++) {
         while (!consumer.tryReceive(inbox, 0)) if (consumer.broken !== undefined) throw consumer.broken;
@@ -83,7 +125,7 @@ export const pair: PairDefinition<OnewayParams, Shared> = {
       }
       return checksum;
     };
-    const run = inBursts(burst);
+    const run = inBursts(isSingle(params) ? single : many);
     return (operations) => ({ checksum: run(operations) });
   },
 };
