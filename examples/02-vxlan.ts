@@ -1,10 +1,14 @@
 // A guest on a VXLAN network: `node examples/02-vxlan.ts --vni 42 --remote 10.200.0.2 --local 10.200.0.1 --ip 10.42.0.2`.
 //
-// The other end is a Linux kernel: ip link add vx0 type vxlan id 42 remote 10.200.0.1 dstport 4789 (test/clients/vxlan.test.ts
-// does it in a network namespace). Read next: docs/architecture.md
+// The other end is a Linux kernel: ip link add vx0 type vxlan id 42 remote 10.200.0.1 dstport 4789 (test/clients/net/
+// vxlan.test.ts does it in a network namespace). Read next: docs/architecture.md
 import { parseArgs } from 'node:util';
 import { createHost } from 'splitring';
 
+process.once('uncaughtException', ({ message }) => {
+  console.error(`error: ${message}`); // an option that is not there, an address that is not ours
+  process.exit(1);
+});
 const { values } = parseArgs({
   options: {
     vni: { type: 'string', default: '42' },

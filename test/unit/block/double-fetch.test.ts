@@ -7,41 +7,10 @@ import {
   blkifSegment,
 } from '@splitring/hypervisor/io';
 import test from 'ava';
-import type { Monitor } from '../../checker/access.ts';
 import { observe } from '../../checker/monitor.ts';
 import { BlockLab } from '../../support/block-lab.ts';
+import { Counting } from '../../support/counting.ts';
 import { RawGuest } from '../../support/raw-blkfront.ts';
-
-/** Counts the loads of each byte while it is told to. */
-class Counting implements Monitor {
-  isCounting = false;
-  private readonly loads = new Map<SharedArrayBuffer, Uint32Array>();
-
-  access({ kind, buffer, at, bytes, perform }: Parameters<Monitor['access']>[0]): unknown {
-    if (this.isCounting && kind !== 'store') {
-      let counts = this.loads.get(buffer);
-      if (counts === undefined) {
-        counts = new Uint32Array(buffer.byteLength);
-        this.loads.set(buffer, counts);
-      }
-      for (let i = at; i < at + bytes; i += 1) counts[i] = (counts[i] as number) + 1; // inside the buffer
-    }
-    return perform();
-  }
-
-  wait(): string {
-    throw new Error('nothing waits here');
-  }
-
-  notify(): number {
-    return 0;
-  }
-
-  /** Most loads of any byte in a range. */
-  most(buffer: ArrayBufferLike, at: number, bytes: number): number {
-    return Math.max(...(this.loads.get(buffer as SharedArrayBuffer)?.subarray(at, at + bytes) ?? [0]));
-  }
-}
 
 test('every byte of a request is read once, and so is every byte of its indirect segments', (t) => {
   const monitor = new Counting();

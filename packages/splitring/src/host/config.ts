@@ -66,15 +66,16 @@ const card = z.strictObject({
   seed: z.int().default(1),
 });
 
-const uplink = z.union([
+const ipAddress = z.union([z.ipv4(), z.ipv6()], 'write an IPv4 or IPv6 address');
+const ways = [
   z.strictObject({
     bridge: name,
     /** A VXLAN network to other hosts. */
     vxlan: z.strictObject({
       vni: z.int().min(0).max(0xff_ffff),
-      remotes: z.array(z.union([z.ipv4(), z.ipv6()])).min(1),
+      remotes: z.array(ipAddress).min(1),
       port: z.int().min(1).max(65_535).optional(),
-      localAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+      localAddress: ipAddress.optional(),
     }),
     card: card.optional(),
   }),
@@ -86,7 +87,8 @@ const uplink = z.union([
   z.strictObject({ bridge: name, to: name, card: card.optional() }),
   /** A further function of a named card: the card's embedded switch joins its functions and its cable. */
   z.strictObject({ bridge: name, functionOf: name, queues }),
-]);
+] as const;
+const uplink = z.union(ways, 'say where it leads: one of vxlan, listen, connect, to, functionOf');
 
 const driverDomain = z.strictObject({
   name,
@@ -186,13 +188,22 @@ export type CheckedDomain = z.output<typeof domain>;
 function check<T>(what: string, schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  const issue = result.error.issues[0];
+  const issue = sharpest(result.error.issues[0]);
   const path = (issue?.path ?? []).join('.');
   throw new SplitringError(
     'BAD_CONFIG',
     `Cannot ${what}: ${path === '' ? 'the configuration' : path}: ${issue?.message ?? 'is not valid'}`,
     { path },
   );
+}
+
+/** Where only one of several forms can have been meant, its own issue; else what is said of them all. */
+function sharpest(issue: z.core.$ZodIssue | undefined): z.core.$ZodIssue | undefined {
+  if (issue?.code !== 'invalid_union') return issue;
+  const [best, second] = [...issue.errors].sort((a, b) => a.length - b.length);
+  const inner = best?.[0];
+  if (inner === undefined || best?.length === second?.length) return issue;
+  return sharpest({ ...inner, path: [...issue.path, ...inner.path] });
 }
 
 function refuseTwice(what: string, kind: string, names: readonly string[]): void {
