@@ -42,8 +42,9 @@ export interface FramePage {
 export const MAX_FRAGMENTS = 21;
 
 /**
- * A frame as a list of fragments, reused for the next. The two addresses were read once, into `word0 … word2`, and are
- * written from there at the destination: the sender may rewrite its page meanwhile, and still reaches nobody else.
+ * A frame as a list of fragments, reused for the next. Its Ethernet header was read once, into `word0 … word2` and
+ * `rawType`, and is written from there at the destination: the sender may rewrite its page meanwhile, and still reaches
+ * nobody else and no other VLAN.
  */
 export class Frame {
   /** Whole length in bytes. */
@@ -146,11 +147,12 @@ export class Frame {
     return true;
   }
 
-  /** Write the addresses to the start of `page` as they were read, whatever the sender's page says by now. */
-  writeAddresses({ memory, address }: FramePage): void {
+  /** Write the Ethernet header to the start of `page` as it was read and judged, whatever the sender's page says by now. */
+  writeHeader({ memory, address }: FramePage): void {
     memory.view.setInt32(address, this.word0, true);
     memory.view.setInt32(address + 4, this.word1, true);
     memory.view.setInt32(address + 8, this.word2, true);
+    memory.view.setUint16(address + 12, this.rawType, true);
   }
 
   /** Copy the first bytes of a header that is spread over fragments into private memory (XSA-423). */

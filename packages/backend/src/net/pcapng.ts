@@ -1,7 +1,9 @@
 // Captures of a bridge's ports in the pcapng format, readable by tcpdump and tshark. draft-ietf-opsawg-pcapng
 import type { Clock } from '@splitring/hypervisor';
+import { ETHERNET_HEADER_BYTES } from '@splitring/hypervisor/io';
 import type { Bridge, BridgeLink, FrameTap } from './bridge.ts';
 import type { Frame, FramePage } from './frame.ts';
+import { PrivatePage } from './private-page.ts';
 
 const SECTION_HEADER = 0x0a0d0d0a;
 const INTERFACE_DESCRIPTION = 1;
@@ -116,7 +118,7 @@ function padded(lengthBytes: number): number {
   return (lengthBytes + 3) & ~3;
 }
 
-/** Copy the first `kept` bytes of a frame to `at`; addresses as they were read. */
+/** Copy the first `kept` bytes of a frame to `at`; its header as it was read. */
 function copyStart(frame: Frame, target: Uint8Array, at: number, kept: number): void {
   let filled = 0;
   for (let i = 0; i < frame.fragments && filled < kept; i += 1) {
@@ -124,9 +126,5 @@ function copyStart(frame: Frame, target: Uint8Array, at: number, kept: number): 
     target.set((frame.pages[i] as FramePage).slice(frame.offsets[i] as number, count), at + filled);
     filled += count;
   }
-  if (kept < 12) return;
-  const view = new DataView(target.buffer, target.byteOffset + at, 12);
-  view.setInt32(0, frame.word0, true);
-  view.setInt32(4, frame.word1, true);
-  view.setInt32(8, frame.word2, true);
+  if (kept >= ETHERNET_HEADER_BYTES) frame.writeHeader(new PrivatePage(target.subarray(at)));
 }

@@ -20,7 +20,7 @@ export class PrivatePage implements FramePage {
   }
 }
 
-/** Copy a frame's fragments to the start of `target`, with the addresses as they were read. @returns its length */
+/** Copy a frame's fragments to the start of `target`, with the header as it was read. @returns its length */
 export function linearise(frame: Frame, target: PrivatePage): number {
   let at = 0;
   for (let i = 0; i < frame.fragments; i += 1) {
@@ -28,7 +28,7 @@ export function linearise(frame: Frame, target: PrivatePage): number {
     target.bytes.set((frame.pages[i] as FramePage).slice(frame.offsets[i] as number, length), at);
     at += length;
   }
-  frame.writeAddresses(target);
+  frame.writeHeader(target);
   return at;
 }
 

@@ -156,7 +156,7 @@ export class VifRx {
       return this.failBuffers(1);
     }
     this.copier.copy(frame.pages[0] as FramePage, frame.offsets[0] as number, target, frame.lengthBytes);
-    frame.writeAddresses(target);
+    frame.writeHeader(target);
     this.stageFor(id, frame.isValidated ? NETRXF_data_validated : 0, frame.lengthBytes);
     if (this.passing.length > 0) this.pages.releasePassing(this.passing);
     return this.delivered(frame);
@@ -235,7 +235,7 @@ export class VifRx {
 
   /** Answer the buffers of a frame: its first, the extra info over the second, then the others. */
   private respond(frame: Frame, dataSlots: number): void {
-    frame.writeAddresses(this.targets[0] as MappedPage); // taken
+    frame.writeHeader(this.targets[0] as MappedPage); // taken
     let flags = flagsOf(frame);
     const hasGso = frame.gsoSizeBytes !== 0;
     if (hasGso) flags |= NETRXF_extra_info;
