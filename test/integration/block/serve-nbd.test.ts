@@ -74,3 +74,30 @@ test.serial('a server that was killed leaves a socket, which the next one takes 
   t.is(await greeting(), 'NBDMAGIC');
   t.is(await next.stop('SIGTERM'), 0);
 });
+
+const long = join(folder, 'x'.repeat(120));
+for (const [what, args, message] of [
+  ['a size of no whole sectors', ['--image', image, '--size', '1000'], /multiple of 512/],
+  ['an image without a name', ['--image', ''], /it is empty/],
+  ['a socket and a port', ['--image', image, '--socket', socket, '--port', '0'], /cannot be used with/],
+  ['a socket in no directory', ['--image', image, '--socket', join(folder, 'none', 's')], /there is no directory/],
+  ['a path that is too long for a socket', ['--image', image, '--socket', long], /107 bytes at most/],
+  ['a name that is too long for the protocol', ['--image', image, '--name', 'x'.repeat(4097)], /4096 bytes/],
+] as const) {
+  test.serial(`${what} is refused in one line, and no image is made`, async (t) => {
+    const before = existsSync(image);
+    const { code, errors } = await serve(...args);
+    t.is(code, 2);
+    t.regex(errors(), message);
+    t.is(errors().trim().split('\n').length, 1);
+    t.is(existsSync(image), before);
+  });
+}
+
+test.serial('an image that exists keeps its size, and its user is told', async (t) => {
+  const path = join(folder, 'kept.img');
+  writeFileSync(path, new Uint8Array(4096));
+  const server = await serve('--image', path, '--size', '1MiB', '--socket', socket);
+  t.regex(server.errors(), /keeps its size of 4.0 KiB/);
+  t.is(await server.stop('SIGTERM'), 0);
+});

@@ -1,4 +1,5 @@
 // An NBD session against clients that know the protocol, and clients that break it.
+import { BLOCK_STATUS } from '@splitring/device';
 import type { Disk } from '@splitring/frontend';
 import { type NbdPeer, NbdSession } from '@splitring/frontend';
 import test from 'ava';
@@ -123,6 +124,21 @@ for (const [name, type, offset, length, flags, expected] of [
     client.request(0, 0, 512);
     t.is(await errorOf(lab, client), 0);
     t.false(client.isClosed);
+  });
+}
+
+for (const [status, expected] of [
+  [BLOCK_STATUS.error, 5],
+  [BLOCK_STATUS.outOfRange, 5],
+  [BLOCK_STATUS.outOfSpace, 28],
+  [BLOCK_STATUS.readOnly, 1],
+] as const) {
+  test(`a medium that ends a write with status ${status} is told as errno ${expected}`, async (t) => {
+    const { lab, client } = setUp();
+    client.ready();
+    lab.ram.fault = () => status;
+    client.request(1, 0, 512, 0, new Uint8Array(512));
+    t.is(await errorOf(lab, client), expected);
   });
 }
 

@@ -287,13 +287,11 @@ function errorOf(error: unknown): NbdError {
       return NBD_ERROR.ENOSPC;
     case 'BLOCK_READ_ONLY':
       return NBD_ERROR.EPERM;
-    case 'BLOCK_OUT_OF_RANGE':
-      return NBD_ERROR.EINVAL;
     case 'BLOCK_UNSUPPORTED':
       return NBD_ERROR.ENOTSUP;
     case 'BLOCK_GONE':
       return NBD_ERROR.ESHUTDOWN;
-    default:
+    default: // a range that was checked before is not the client's mistake: the medium has lost it
       return NBD_ERROR.EIO;
   }
 }

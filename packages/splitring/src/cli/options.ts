@@ -1,4 +1,6 @@
 // What every command of this project shares: options that are checked, and errors in one line.
+import { existsSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { type Command, CommanderError, InvalidArgumentError } from 'commander';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import { parseSize } from '../size.ts';
@@ -30,13 +32,34 @@ export function secondsIn(low: number, high: number): (text: string) => number {
   };
 }
 
-/** An option's parser: a size in bytes. */
+/** An option's parser: the size of a disk in bytes, whole sectors. */
 export function size(text: string): number {
   try {
-    return parseSize(text);
+    const bytes = parseSize(text);
+    if (bytes % 512 === 0) return bytes;
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? `${error.message}.` : 'not a size.');
   }
+  throw new InvalidArgumentError('make it a multiple of 512 bytes.');
+}
+
+/** Most bytes of a Unix socket's path: `sun_path` holds 108, with the zero at its end. unix(7) */
+const MOST_SOCKET_BYTES = 107;
+
+/** An option's parser: the path of a Unix socket, made absolute. Longer ones are cut off by the system without a word. */
+export function socketPath(text: string): string {
+  const path = resolve(filled(text));
+  if (Buffer.byteLength(path) > MOST_SOCKET_BYTES) {
+    throw new InvalidArgumentError(`a socket's path has ${MOST_SOCKET_BYTES} bytes at most.`);
+  }
+  if (!existsSync(dirname(path))) throw new InvalidArgumentError(`there is no directory ${dirname(path)}.`);
+  return path;
+}
+
+/** An option's parser: any text but none. */
+export function filled(text: string): string {
+  if (text === '') throw new InvalidArgumentError('it is empty.');
+  return text;
 }
 
 /**

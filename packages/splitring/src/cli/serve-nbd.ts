@@ -1,10 +1,11 @@
 // `npm run serve-nbd`: a guest that serves its virtual disk to NBD clients, until Ctrl-C.
 import { existsSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { RunningGuest } from '../host/domain.ts';
 import { createHost, type Host } from '../host/host.ts';
 import { NBD_COUNTERS, NBD_GUEST_URL, type NbdArguments } from '../nbd/nbd-arguments.ts';
-import { fail, integerIn, isExplained, parseOptions, size } from './options.ts';
+import { formatSize } from '../size.ts';
+import { fail, filled, integerIn, isExplained, parseOptions, size, socketPath } from './options.ts';
 
 interface Options {
   readonly image: string;
@@ -16,21 +17,28 @@ interface Options {
 }
 
 const POLL_MS = 5;
+/** Most bytes of a string in the NBD protocol. */
+const MOST_NAME_BYTES = 4096;
+
+function exportName(text: string): string {
+  if (Buffer.byteLength(text) <= MOST_NAME_BYTES) return text;
+  throw new InvalidArgumentError(`an export's name has ${MOST_NAME_BYTES} bytes at most.`);
+}
 
 const command = new Command('serve-nbd')
   .description(
     'Serve a disk image by NBD through the whole path: guest, front end, ring, back end, NVMe model, file. Prints the URI.',
   )
-  .requiredOption('--image <file>', 'disk image, created when missing')
+  .requiredOption('--image <file>', 'disk image, created when missing', filled)
   .option('--size <bytes>', 'size of a new image (64MiB)', size)
-  .option('--socket <path>', 'listen on this Unix socket')
-  .option(
-    '--port <n>',
-    'listen on this port of 127.0.0.1; without --socket and --port: any free port',
-    integerIn(0, 65_535),
+  .option('--socket <path>', 'listen on this Unix socket', socketPath)
+  .addOption(
+    new Option('--port <n>', 'listen on this port of 127.0.0.1; without --socket and --port: any free port')
+      .argParser(integerIn(0, 65_535))
+      .conflicts('socket'),
   )
   .option('--readonly', 'refuse writes', false)
-  .option('--name <export>', 'name of the export', 'disk0');
+  .option('--name <export>', 'name of the export', exportName, 'disk0');
 
 function argumentsOf(options: Options, isNew: boolean): NbdArguments {
   const { name: exportName, socket, port } = options;
@@ -71,6 +79,10 @@ async function main(): Promise<void> {
     if (isExplained(error)) fail(error);
     throw error;
   });
+  const servedBytes = host.diskBytes('vol0');
+  if (sizeBytes !== undefined && servedBytes !== sizeBytes) {
+    console.error(`note: ${image} exists and keeps its size of ${formatSize(servedBytes)}`);
+  }
   try {
     const { guest, uri } = await start(host, options, isNew);
     console.log(uri);
