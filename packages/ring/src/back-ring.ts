@@ -1,7 +1,7 @@
 // The back end's half of a Xen request/response ring: consumes requests, produces responses.
 // hot path: bench cases pipelined-112 and rtt
-import { ProtocolError, RingError } from './error.ts';
-import { checkIndex, type RingOptions } from './front-ring.ts';
+import { ProtocolError } from './error.ts';
+import { checkCopyBytes, checkIndex, type RingOptions } from './front-ring.ts';
 import {
   checkRegion,
   distance,
@@ -71,7 +71,8 @@ export class BackRing {
     this.slotBytes = slotBytes;
     this.name = options.name ?? 'ring';
     const at = checkIndex(options.at ?? 0);
-    const copyBytes = checkRequest(options.requestBytes, slotBytes);
+    // The rest is taken in words: a slot that is not made of words is taken whole.
+    const copyBytes = checkCopyBytes(options.requestBytes, slotBytes, slotBytes % 4 === 0 ? 8 : slotBytes);
     this.ringSlots = new RingSlots(region, slotBytes, this.slots, copyBytes, slotBytes);
     this.view = this.ringSlots.view;
     this.words = this.ringSlots.words;
@@ -223,14 +224,4 @@ export class BackRing {
     );
     return -1;
   }
-}
-
-function checkRequest(requestBytes: number | undefined, slotBytes: number): number {
-  if (requestBytes === undefined) return slotBytes;
-  const isWhole = Number.isInteger(requestBytes) && requestBytes % 8 === 0 && slotBytes % 4 === 0;
-  if (isWhole && requestBytes >= 8 && requestBytes <= slotBytes) return requestBytes;
-  throw new RingError('RING_SLOT_BYTES', `Cannot take requests of ${requestBytes} bytes: slots have ${slotBytes}`, {
-    requestBytes,
-    slotBytes,
-  });
 }

@@ -40,6 +40,6 @@ export class BufferCopies {
 
 /** Refuse to send what the buffer does not have. @throws {RangeError}. */
 export function checkRange(source: MessageBuffer, from: number, length: number): void {
-  if (from >= 0 && length <= source.bytes.length - from) return;
+  if (from >= 0 && length >= 0 && length <= source.bytes.length - from) return;
   throw new RangeError(`Cannot send ${length} bytes at ${from}: the buffer has ${source.bytes.length}`);
 }

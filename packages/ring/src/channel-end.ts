@@ -213,7 +213,7 @@ export abstract class ChannelEnd {
     while (!this.isReady()) {
       if (this.spin() && this.isReady()) return true; // a changed word is not yet a message
       const remaining = deadline - now();
-      if (remaining <= 0) return false;
+      if (!(remaining > 0)) return false;
       this.beat();
       if (!strategy.needsArming && strategy.canBlock) continue; // it spins for ever
       const seen = Atomics.load(control, bell); // sample, arm, look again, sleep: in this order no wake-up is lost

@@ -30,7 +30,7 @@ export async function park(end: ChannelEnd, options: WaitOptions): Promise<boole
     while (!end['isReady']()) {
       if (end['spin']() && end['isReady']()) return true; // a changed word is not yet a message
       const remaining = deadline - now();
-      if (remaining <= 0) return false;
+      if (!(remaining > 0)) return false; // also if it is no number
       const seen = Atomics.load(control, bell); // sample, arm, look again, sleep: in this order no wake-up is lost
       end['arm']();
       if (end['isReady']()) return true;

@@ -85,7 +85,7 @@ export class SendQueue {
         const deadline = this.waiting.reduce((least, entry) => Math.min(least, entry.deadline), first.deadline);
         await this.sender.room(deadline - this.sender.now());
         for (const entry of this.waiting) {
-          if (this.sender.now() >= entry.deadline) this.remove(entry, this.sender.sendTimedOut(entry.timeoutMs));
+          if (!(this.sender.now() < entry.deadline)) this.remove(entry, this.sender.sendTimedOut(entry.timeoutMs));
         }
       } catch (error) {
         this.remove(first, error); // the channel is over, or this message can never be sent

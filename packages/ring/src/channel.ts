@@ -173,6 +173,13 @@ export class SyncChannel<S extends SyncSender = SyncSender, R extends SyncReceiv
   }
 }
 
+/** The shared memory of a channel, for its friends `watch` and `HeartbeatMonitor`. @throws {TypeError} for a mere handle. */
+export function viewOf(channel: SyncChannel): ChannelView {
+  const view = channel?.['view'] as ChannelView | undefined; // the caller may be JavaScript
+  if (view === undefined) throw new TypeError('Cannot watch this: it is no channel; open its handle first');
+  return view;
+}
+
 function viewChannel(place: ChannelPlace, capacityBytes: number, lanes: number): ChannelView {
   const { buffer, at, memory } = place;
   const control = new Int32Array(buffer, at, controlBytes(lanes) >> 2);

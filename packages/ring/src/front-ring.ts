@@ -74,7 +74,7 @@ export class FrontRing {
     this.slotBytes = slotBytes;
     this.name = options.name ?? 'ring';
     const at = checkIndex(options.at ?? 0);
-    this.ringSlots = new RingSlots(region, slotBytes, this.slots, checkResponse(options.responseBytes, slotBytes));
+    this.ringSlots = new RingSlots(region, slotBytes, this.slots, checkCopyBytes(options.responseBytes, slotBytes, 1));
     this.view = this.ringSlots.view;
     this.words = this.ringSlots.words;
     this.response = this.ringSlots.scratch;
@@ -227,11 +227,12 @@ export class FrontRing {
   }
 }
 
-function checkResponse(responseBytes: number | undefined, slotBytes: number): number {
-  if (responseBytes === undefined) return slotBytes;
-  if (Number.isInteger(responseBytes) && responseBytes >= 1 && responseBytes <= slotBytes) return responseBytes;
-  throw new RingError('RING_SLOT_BYTES', `Cannot take responses of ${responseBytes} bytes: slots have ${slotBytes}`, {
-    responseBytes,
+/** Check how many bytes of a slot to copy out: all by default, else whole `unit`s. @throws RingError `RING_SLOT_BYTES`. */
+export function checkCopyBytes(bytes: number | undefined, slotBytes: number, unit: number): number {
+  if (bytes === undefined) return slotBytes;
+  if (Number.isInteger(bytes / unit) && bytes >= 1 && bytes <= slotBytes) return bytes;
+  throw new RingError('RING_SLOT_BYTES', `Cannot copy ${bytes} bytes out of a slot of ${slotBytes}`, {
+    bytes,
     slotBytes,
   });
 }

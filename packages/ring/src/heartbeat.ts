@@ -1,6 +1,6 @@
 // Heartbeats: a peer that waits or moves data beats by itself; one that does neither for long is suspect, never dead.
 
-import type { SyncChannel } from './channel.ts';
+import { type SyncChannel, viewOf } from './channel.ts';
 import { BEAT, END_OPEN, HEAD, laneAt, RECEIVER_STATE, SENDER_STATE, stateOf, TAIL } from './channel-layout.ts';
 import { systemClock } from './system-adapter.ts';
 import type { Clock } from './wait.ts';
@@ -35,10 +35,11 @@ export class HeartbeatMonitor {
 
   /** Watch the receiver, or the sender of lane `producer` (default 0). */
   constructor(channel: SyncChannel, end: 'sender' | 'receiver', options: HeartbeatOptions = {}, producer = 0) {
-    const view = channel['view'];
+    const view = viewOf(channel);
     if (!(Number.isInteger(producer) && producer >= 0 && producer < view.lanes)) {
       throw new RangeError(`Cannot watch producer ${producer}: the channel has ${view.lanes}`);
     }
+    if (end !== 'sender' && end !== 'receiver') throw new TypeError(`Cannot watch the ${end}: sender or receiver`);
     const lanes = Array.from({ length: view.lanes }, (_, lane) => laneAt(lane));
     const base = laneAt(producer);
     this.control = view.control;

@@ -95,11 +95,11 @@ export function notShared(): RingError {
  * Make `region` an empty ring: every byte zero, `reqEvent = rspEvent = 1`. Only the front end does this, before it grants.
  *
  * Shared words: writes the whole region, slots included, so that nothing of its earlier use leaks (XSA-403).
- * @throws RingError if the region is not shared or not aligned.
+ * @throws RingError if the region is not shared, not aligned, or no longer than the header.
  * @see xen/include/public/io/ring.h, SHARED_RING_INIT
  */
 export function initRing(region: Uint8Array): void {
-  checkShared(region);
+  checkRegion(region, 1);
   region.fill(0);
   const indexes = new Int32Array(region.buffer, region.byteOffset, INDEX_WORDS);
   Atomics.store(indexes, REQ_EVENT, 1);

@@ -8,8 +8,9 @@ const MAX_REASON_UNITS = 512;
 /** Longest failure reply. */
 export const MAX_FAILURE_BYTES = 1 + 2 * MAX_REASON_UNITS;
 
-/** Wrap an answer into a reply. */
+/** Wrap an answer into a reply. @throws {TypeError} if it is no array of bytes. */
 export function wrapReply(answer: Uint8Array): Uint8Array {
+  if (answer?.BYTES_PER_ELEMENT !== 1) throw new TypeError('the answer is no Uint8Array'); // from JavaScript
   const reply = new Uint8Array(answer.length + 1);
   reply[0] = ANSWER;
   reply.set(answer, 1);

@@ -51,12 +51,14 @@ export class SharedMemory {
    * Allocate `bytes` of zeroed shared memory. `wasm` falls back to `plain` where the engine has no shared
    * WebAssembly.Memory; `kind` tells what came of it.
    *
-   * @throws RingError `MEMORY_BYTES` if `bytes` is not a positive integer; RangeError of the engine if there is not enough.
+   * @throws RingError `MEMORY_BYTES` if `bytes` is not a positive integer; TypeError for another kind; RangeError of the
+   * engine if there is not enough.
    */
   static allocate(bytes: number, kind: SharedMemoryKind = 'plain'): SharedMemory {
     if (!Number.isSafeInteger(bytes) || bytes < 1) {
       throw new RingError('MEMORY_BYTES', `Cannot allocate ${bytes} bytes: not a positive integer`, { bytes });
     }
+    if (kind !== 'plain' && kind !== 'wasm') throw new TypeError(`Cannot allocate ${kind} memory: plain or wasm`);
     const memory = kind === 'wasm' ? allocateWasmMemory(bytes) : undefined;
     return memory === undefined
       ? SharedMemory.open({ buffer: new SharedArrayBuffer(bytes) })

@@ -118,10 +118,11 @@ export class SyncSender extends ChannelEnd {
    * Copy a message into the channel if there is room. `tag` (i32) travels with it.
    *
    * @returns `false` if there is no room now (or earlier sends still wait for it); everything before is then published.
-   * @throws {RangeError} if the message is longer than `maxMessageBytes`.
+   * @throws {RangeError} if the message is longer than `maxMessageBytes`, or no array of bytes at all.
    * @throws {RingError} `CHANNEL_CLOSED`, `CHANNEL_FAILED`, `CHANNEL_PEER_DIED`.
    */
   trySend(bytes: Uint8Array, tag = 0): boolean {
+    if (bytes.BYTES_PER_ELEMENT !== 1) throw this.tooLong(Number.NaN); // a string has a length, too
     const at = this.reserve(bytes.length);
     if (at < 0) return false;
     this.lane.copyIn(at + RECORD_HEADER_BYTES, bytes);
@@ -138,6 +139,7 @@ export class SyncSender extends ChannelEnd {
    * and RingError `CHANNEL_CLAIMED` if a claim is open.
    */
   claim(length: number): number {
+    if (!(length >= 0)) throw this.tooLong(length);
     const at = this.reserve(length);
     if (at < 0) return -1;
     this.claimed = at;
@@ -325,6 +327,6 @@ export class SyncSender extends ChannelEnd {
   }
 
   private tooLong(length: number): RangeError {
-    return new RangeError(`Cannot send ${length} bytes: at most ${this.maxMessageBytes} fit`);
+    return new RangeError(`Cannot send ${length} bytes: take a Uint8Array of at most ${this.maxMessageBytes}`);
   }
 }

@@ -198,7 +198,8 @@ export function portDoorbell(port: DoorbellPort, options: AsyncWaitOptions = {})
   const waits = new AsyncWaits(options, false);
   const look = (): void => waits.lookAtAll();
   if (port.on !== undefined) port.on('message', look);
-  else port.addEventListener?.('message', look);
+  else if (port.addEventListener !== undefined) port.addEventListener('message', look);
+  else throw new TypeError('Cannot wait for messages: this is no MessagePort');
   port.start?.();
   port.unref?.();
   return strategyOf('port-doorbell', waits, (words, index) => {

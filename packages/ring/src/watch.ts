@@ -1,7 +1,7 @@
 // Telling a channel that a thread died. A thread parked in Atomics.wait sees no port close and no exit event, so whoever
 // owns the worker writes its death into the channel, which wakes everybody who waits.
 
-import type { SyncChannel } from './channel.ts';
+import { type SyncChannel, viewOf } from './channel.ts';
 import { markDied } from './channel-death.ts';
 import { watchedHere } from './channel-end.ts';
 import { threadField } from './channel-layout.ts';
@@ -48,7 +48,11 @@ export interface Watch {
  * watch(worker, channel);
  */
 export function watch(worker: WatchedWorker, channel: SyncChannel, options: WatchOptions = {}): Watch {
-  const view = channel['view'];
+  const { end } = options;
+  if (end !== undefined && end !== 'sender' && end !== 'receiver') {
+    throw new TypeError(`Cannot watch for the death of ${end}: a worker is sender or receiver`);
+  }
+  const view = viewOf(channel);
   const { buffer } = view;
   const { threadId } = worker;
   let isWatching = true;
@@ -64,7 +68,7 @@ export function watch(worker: WatchedWorker, channel: SyncChannel, options: Watc
   const died = (): void => {
     if (!isWatching) return;
     stop();
-    markDied(view, threadId !== undefined && threadId >= 0 ? threadField(threadId) : undefined, options.end);
+    markDied(view, threadId !== undefined && threadId >= 0 ? threadField(threadId) : undefined, end);
   };
   worker.once?.('exit', died);
   if (threadId === -1) died(); // it was gone before we came
