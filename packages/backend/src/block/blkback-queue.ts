@@ -23,7 +23,7 @@ import type { DiskSlice } from './disk-slice.ts';
 import { PeerGrants } from './peer-grants.ts';
 import { PieceCutter } from './piece-cutter.ts';
 import type { RateLimit } from './rate-limit.ts';
-import { RequestTable } from './request-table.ts';
+import { RequestTable, type TakenRequest } from './request-table.ts';
 import { Standing } from './standing.ts';
 import { visibleStatus, wireStatus } from './wire-status.ts';
 
@@ -34,8 +34,6 @@ const OPERATION = blkifResponse.offsets.operation >> 2;
 const REQUEST_COST = 2;
 /** Answers of a ring that is alone which are published together, unless the turn ends before. */
 const ALONE_BATCH = 8;
-/** Commands of one turn of a ring that is alone: as many as an NVMe controller executes at one ring of its doorbell. */
-const ALONE_COMMANDS = 8;
 
 /** Turns for which answers are held back at most while more of their batch are expected. */
 const MOST_HELD_TURNS = 16;
@@ -56,6 +54,8 @@ export class BlkbackQueue {
   credit: number;
   /** Answers that are published together while neighbours are served as well; 0: few, as soon as they are there. */
   publishAt: number;
+  /** Device commands that a turn may begin; set by whoever schedules. */
+  turnCommands: number;
   /** No more requests are taken: the connection ends when the last one in flight is done. */
   isClosing: boolean;
   readonly limit: RateLimit | undefined;
@@ -108,6 +108,7 @@ export class BlkbackQueue {
     this.cookieBase = 0;
     this.credit = 0;
     this.publishAt = 0;
+    this.turnCommands = 1;
     this.isClosing = false;
     this.builder = new CommandBuilder(Math.min(options.mergePages, slice.device.maxPages));
     this.cutSlot = -1;
@@ -151,7 +152,7 @@ export class BlkbackQueue {
   take(): boolean {
     let hasWorked = this.cutSlot >= 0 && this.submitPieces();
     if (this.barrierSlot >= 0 && this.cutSlot < 0) hasWorked = this.moveBarrier() || hasWorked;
-    this.room = this.publishAt > 0 ? this.sink.freeCommands : Math.min(ALONE_COMMANDS, this.sink.freeCommands);
+    this.room = Math.min(this.turnCommands, this.sink.freeCommands);
     this.capacity = this.slice.capacitySectors;
     while (this.cutSlot < 0 && this.barrierSlot < 0 && this.mayTake) {
       if (!this.ring.takeRequest()) break;
@@ -165,11 +166,11 @@ export class BlkbackQueue {
   /** A device command that was submitted for `slot` is complete. Submits nothing. */
   completed(slot: number, status: BlockStatus): void {
     const { requests } = this;
-    if (requests.outstanding[slot] === 0) return; // a device may answer late what a reset has taken back
+    if (requests.at(slot).outstanding === 0) return; // a device may answer late what a reset has taken back
     for (let at = slot; at >= 0; ) {
-      const next = requests.next[at] as number; // a slot in use
-      this.finishCommand(at, status);
-      at = next;
+      const request = requests.at(at);
+      at = request.next;
+      this.finishCommand(request, status);
     }
     if (this.staged >= (this.publishAt || ALONE_BATCH)) this.publish();
   }
@@ -213,11 +214,11 @@ export class BlkbackQueue {
     const { barrierSlot, cutSlot } = this;
     if (cutSlot >= 0) {
       this.cutSlot = -1;
-      this.finishCommand(cutSlot, BLOCK_STATUS.aborted);
+      this.finishCommand(this.requests.at(cutSlot), BLOCK_STATUS.aborted);
     } else if (barrierSlot >= 0 && this.barrierPhase === 'drain') {
-      this.answer(barrierSlot);
+      this.answer(this.requests.at(barrierSlot));
     } else if (barrierSlot >= 0 && this.barrierPhase === 'flush') {
-      this.finishCommand(barrierSlot, BLOCK_STATUS.aborted);
+      this.finishCommand(this.requests.at(barrierSlot), BLOCK_STATUS.aborted);
     }
   }
 
@@ -240,26 +241,26 @@ export class BlkbackQueue {
   private handle(): void {
     const { parser } = this;
     let status = parser.parse();
-    const slot = this.requests.add(parser.idLow, parser.idHigh, parser.wireOp);
+    const request = this.requests.add(parser.idLow, parser.idHigh, parser.wireOp);
     if (status === BLKIF_RSP_OKAY) status = this.validate();
-    if (status === BLKIF_RSP_OKAY) status = this.map(slot);
-    this.charge(slot, status === BLKIF_RSP_OKAY ? parser.count : 0);
+    if (status === BLKIF_RSP_OKAY) status = this.map(request);
+    this.charge(request, status === BLKIF_RSP_OKAY ? parser.count : 0);
     if (status !== BLKIF_RSP_OKAY) {
       this.counters.refusals += 1;
       if (status !== BLKIF_RSP_EOPNOTSUPP) this.hasMisbehaved = true;
-      this.requests.status[slot] = status;
-      this.answer(slot);
+      request.status = status;
+      this.answer(request);
     } else {
-      this.execute(slot);
+      this.execute(request);
     }
   }
 
   /** Account for a request of so many pages: once, when it is taken. */
-  private charge(slot: number, pages: number): void {
+  private charge(request: TakenRequest, pages: number): void {
     const cost = REQUEST_COST + pages;
     this.credit -= cost;
     if (pages > 0 && !this.parser.isForceUnitAccess) {
-      this.requests.load[slot] = cost;
+      request.load = cost;
       this.sink.load += cost;
     }
     this.limit?.charge(pages === 0 ? 0 : this.parser.sectors * SECTOR_BYTES);
@@ -277,7 +278,7 @@ export class BlkbackQueue {
     return BLKIF_RSP_OKAY;
   }
 
-  private map(slot: number): number {
+  private map(request: TakenRequest): number {
     const { parser } = this;
     if (parser.count === 0) return BLKIF_RSP_OKAY;
     if (this.grants.isPersistent && this.grants.lookupAll(parser.refs, this.frames, parser.count))
@@ -285,11 +286,11 @@ export class BlkbackQueue {
     const handles = this.grants.resolve(parser.refs, this.frames, parser.count, parser.op === BLOCK_OP.read);
     this.grants.segmentPagesDone();
     if (handles === false) return BLKIF_RSP_ERROR;
-    if (handles !== undefined) this.requests.transient.set(slot, handles);
+    if (handles !== undefined) this.requests.transient.set(request.slot, handles);
     return BLKIF_RSP_OKAY;
   }
 
-  private execute(slot: number): void {
+  private execute(request: TakenRequest): void {
     const { parser, counters } = this;
     if (parser.op === BLOCK_OP.read) {
       counters.reads += 1;
@@ -301,14 +302,14 @@ export class BlkbackQueue {
     else counters.discards += 1;
     if (parser.isBarrier) {
       this.submitBuild();
-      this.barrierSlot = slot;
+      this.barrierSlot = request.slot;
       this.barrierPhase = 'drain';
       this.moveBarrier();
     } else if (parser.count > 0 && !parser.hasGaps && parser.count <= this.slice.device.maxPages) {
-      this.build(slot);
+      this.build(request);
     } else {
       this.submitBuild();
-      this.cut(slot);
+      this.cut(request);
       this.room = Math.min(this.room - 1, this.sink.freeCommands);
     }
   }
@@ -324,98 +325,96 @@ export class BlkbackQueue {
   }
 
   /** Append the request to the command being built, or begin a new one with it. */
-  private build(slot: number): void {
+  private build(request: TakenRequest): void {
     const { builder, parser, frames } = this;
     const start = this.slice.firstSector + parser.startSector;
     if (builder.canTake(parser, start)) {
-      this.requests.next[builder.lastSlot] = slot;
+      this.requests.at(builder.lastSlot).next = request.slot;
     } else {
       this.submitBuild();
       this.room -= 1;
-      builder.begin(parser, start, slot);
+      builder.begin(parser, start, request.slot);
     }
-    builder.append(parser, frames, slot);
-    this.requests.outstanding[slot] = 1;
+    builder.append(parser, frames, request.slot);
+    request.outstanding = 1;
   }
 
   /** Send a request in several commands: segments with gaps, ranges larger than the device takes, flushes. */
-  private cut(slot: number): void {
+  private cut(request: TakenRequest): void {
     this.cutter.begin(this.parser, this.frames, this.slice.firstSector);
-    this.cutSlot = slot;
-    this.requests.outstanding[slot] = 1; // ours, until all pieces are out
+    this.cutSlot = request.slot;
+    request.outstanding = 1; // ours, until all pieces are out
     this.submitPieces();
   }
 
   private submitPieces(): boolean {
-    const slot = this.cutSlot;
+    const request = this.requests.at(this.cutSlot);
     let hasWorked = false;
     while (this.cutter.hasNext) {
       const command = this.cutter.next();
-      command.cookie = this.cookieBase + slot;
+      command.cookie = this.cookieBase + request.slot;
       if (!this.sink.submit(command)) {
         this.cutter.putBack();
         return hasWorked;
       }
       this.counters.commands += 1;
-      this.requests.outstanding[slot] = (this.requests.outstanding[slot] as number) + 1;
+      request.outstanding += 1;
       hasWorked = true;
     }
     this.cutSlot = -1;
-    this.finishCommand(slot, BLOCK_STATUS.okay);
+    this.finishCommand(request, BLOCK_STATUS.okay);
     return true;
   }
 
   /** A barrier: wait for all before it, flush, write durably, and only then let others follow. */
   private moveBarrier(): boolean {
-    const slot = this.barrierSlot;
+    const request = this.requests.at(this.barrierSlot);
     if (this.barrierPhase === 'drain') {
       if (this.requests.count > 1 || this.sink.freeCommands === 0) return false;
-      this.requests.outstanding[slot] = 2; // the flush, and ours until the write is out
+      request.outstanding = 2; // the flush, and ours until the write is out
       this.barrierPhase = 'flush';
-      this.flush.cookie = this.cookieBase + slot;
+      this.flush.cookie = this.cookieBase + request.slot;
       this.sink.submit(this.flush);
       return true;
     }
-    if (this.barrierPhase === 'flush' && this.requests.outstanding[slot] === 1) {
+    if (this.barrierPhase === 'flush' && request.outstanding === 1) {
       this.barrierPhase = 'write';
-      const isFailed = this.requests.status[slot] !== BLKIF_RSP_OKAY;
+      const isFailed = request.status !== BLKIF_RSP_OKAY;
       if (this.parser.count > 0 && !isFailed) {
         this.cutter.begin(this.parser, this.frames, this.slice.firstSector);
-        this.cutSlot = slot;
+        this.cutSlot = request.slot;
         this.submitPieces();
       } else {
-        this.finishCommand(slot, BLOCK_STATUS.okay);
+        this.finishCommand(request, BLOCK_STATUS.okay);
       }
       return true;
     }
     return false;
   }
 
-  private finishCommand(slot: number, status: BlockStatus): void {
-    const { requests } = this;
-    if (status !== BLOCK_STATUS.okay && requests.status[slot] === BLKIF_RSP_OKAY) {
-      requests.status[slot] = wireStatus(status);
+  private finishCommand(request: TakenRequest, status: BlockStatus): void {
+    if (status !== BLOCK_STATUS.okay && request.status === BLKIF_RSP_OKAY) {
+      request.status = wireStatus(status);
       this.counters.failures += 1;
     }
-    const left = (requests.outstanding[slot] as number) - 1; // a slot in use
-    requests.outstanding[slot] = left;
-    if (left === 0) this.answer(slot);
+    request.outstanding -= 1;
+    if (request.outstanding === 0) this.answer(request);
   }
 
-  private answer(slot: number): void {
+  private answer(request: TakenRequest): void {
     const { requests, ring } = this;
-    if (requests.transient.size > 0) this.unmapTransient(slot);
-    if (slot === this.barrierSlot) this.barrierSlot = -1;
+    if (requests.transient.size > 0) this.unmapTransient(request.slot);
+    if (request.slot === this.barrierSlot) this.barrierSlot = -1;
     const at = ring.stageResponse() >> 2; // there is one for each request taken
     const { words } = ring;
-    const status = visibleStatus(requests.status[slot] as number, this.hasErrorDetail);
+    const status = visibleStatus(request.status, this.hasErrorDetail);
     // Whole words, padding too, so that nothing of ours leaks (XSA-216).
-    words[at + ID] = requests.idLow[slot] as number;
-    words[at + ID + 1] = requests.idHigh[slot] as number;
-    words[at + OPERATION] = (requests.wireOp[slot] as number) | (status << 16);
+    words[at + ID] = request.idLow;
+    words[at + ID + 1] = request.idHigh;
+    words[at + OPERATION] = request.wireOp | (status << 16);
     words[at + OPERATION + 1] = 0;
-    this.sink.load -= requests.load[slot] as number; // a slot in use
-    requests.remove(slot);
+    this.sink.load -= request.load;
+    requests.remove(request);
     this.staged += 1;
   }
 

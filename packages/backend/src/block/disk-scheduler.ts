@@ -12,6 +12,8 @@ const ALONE_MIN = 8;
 const ALONE_MAX = 32;
 /** Commands at most that a ring which is alone is served in one poll: all else in the domain waits meanwhile. */
 const ALONE_COMMANDS = 64;
+/** Of these in one round: as many as an NVMe controller executes at one ring of its doorbell. */
+const ROUND_COMMANDS = 8;
 /** Looks at a ring that was just answered, in which its guest can have asked again: about a microsecond. */
 const LINGER_LOOKS = 200;
 /** How long a guest that sent rubbish is not listened to. */
@@ -156,6 +158,7 @@ export class DiskScheduler implements Stepped, CommandSink {
   private takeAlone(queue: BlkbackQueue): boolean {
     const half = (queue.pending() + queue.inFlight) >> 1;
     queue.credit = SMALL_REQUEST_COST * Math.min(ALONE_MAX, Math.max(ALONE_MIN, half));
+    queue.turnCommands = Math.min(ROUND_COMMANDS, Math.max(1, queue.standing.batch >> 1));
     return this.take(queue);
   }
 

@@ -74,6 +74,7 @@ export class FairShare {
     const requests = this.batch * weight;
     queue.credit = requests * SMALL_REQUEST_COST;
     queue.publishAt = Math.max(1, Math.round(requests));
+    queue.turnCommands = Number.MAX_SAFE_INTEGER; // what a batch merges into is not known before
     this.now = Math.max(this.now, standing.finish);
   }
 

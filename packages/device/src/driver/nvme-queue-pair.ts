@@ -56,6 +56,19 @@ export function blockStatus(status: number): BlockStatus {
   }
 }
 
+/** One command in flight, or a free tag. What is known of it lies together: a read of the medium has evicted it. */
+class Tag {
+  owner: TagOwner | undefined = undefined;
+  cookie = 0;
+  /** How often the watchdog has seen the command. */
+  age = 0;
+  /** Blocks still to zero or discard after the piece in flight, where they start, and how. */
+  moreBlocks = 0;
+  moreStart = 0;
+  rangeOp = 0;
+  rangeFlags = 0;
+}
+
 /** One I/O queue pair. */
 export class NvmeQueuePair {
   /** Queue id. */
@@ -81,15 +94,7 @@ export class NvmeQueuePair {
   private cqHead = 0;
   private phase = 1;
   private unacknowledged = 0;
-  private readonly owners: (TagOwner | undefined)[];
-  private readonly cookies: number[];
-  /** Blocks still to zero or discard after the piece in flight, and where they start. */
-  private readonly moreBlocks: number[];
-  private readonly moreStart: number[];
-  private readonly rangeOps: number[];
-  private readonly rangeFlags: number[];
-  /** How often the watchdog has seen each command. */
-  private readonly ages: Uint8Array;
+  private readonly tags: readonly Tag[];
   private readonly freeList: Int32Array;
   private free: number;
   /** Free tags while the controller is being reset and nothing may be submitted. */
@@ -111,13 +116,7 @@ export class NvmeQueuePair {
     this.cq = new Int32Array(buffer, byteOffset + frames.sq * 4096, frames.cq * 1024);
     this.lists = new Int32Array(buffer, byteOffset + (frames.sq + frames.cq) * 4096, frames.lists * 1024);
     const tags = entries - 1; // one entry stays empty, so the queue never overflows
-    this.owners = new Array<TagOwner | undefined>(tags).fill(undefined);
-    this.cookies = new Array<number>(tags).fill(0);
-    this.moreBlocks = new Array<number>(tags).fill(0);
-    this.moreStart = new Array<number>(tags).fill(0);
-    this.rangeOps = new Array<number>(tags).fill(0);
-    this.rangeFlags = new Array<number>(tags).fill(0);
-    this.ages = new Uint8Array(tags);
+    this.tags = Array.from({ length: tags }, () => new Tag());
     this.parked = 0;
     this.freeList = Int32Array.from({ length: tags }, (_, tag) => tags - 1 - tag);
     this.free = tags;
@@ -137,19 +136,20 @@ export class NvmeQueuePair {
   submit(owner: TagOwner, command: BlockCommand): boolean {
     if (this.free === 0) return false;
     const tag = this.freeList[--this.free] as number; // free ≤ tags
-    this.owners[tag] = owner;
-    this.cookies[tag] = command.cookie;
-    this.ages[tag] = 0;
+    const record = this.tags[tag] as Tag; // it was free
+    record.owner = owner;
+    record.cookie = command.cookie;
+    record.age = 0;
     if (command.op <= BLOCK_OP.write) {
       this.stageTransfer(tag, owner, command);
     } else if (command.op === BLOCK_OP.flush) {
       this.stage(tag, NVM.flush, owner.nsid, 0, 0);
     } else {
-      this.moreBlocks[tag] = command.sectors >>> owner.sectorShift;
-      this.moreStart[tag] = command.startSector / 2 ** owner.sectorShift;
-      this.rangeOps[tag] = command.op;
-      this.rangeFlags[tag] = command.isForceUnitAccess ? FORCE_UNIT_ACCESS : 0;
-      this.stageRange(tag, owner);
+      record.moreBlocks = command.sectors >>> owner.sectorShift;
+      record.moreStart = command.startSector / 2 ** owner.sectorShift;
+      record.rangeOp = command.op;
+      record.rangeFlags = command.isForceUnitAccess ? FORCE_UNIT_ACCESS : 0;
+      this.stageRange(tag, record, owner);
     }
     return true;
   }
@@ -201,26 +201,25 @@ export class NvmeQueuePair {
 
   /** The device is gone: everything in flight ends with `status`, each command told once. */
   failAll(status: BlockStatus): void {
-    for (let tag = 0; tag < this.owners.length; tag++) {
-      if (this.owners[tag] !== undefined) this.end(tag, status);
-    }
+    for (const [tag, { owner }] of this.tags.entries()) if (owner !== undefined) this.end(tag, status);
   }
 
   /** The watchdog looks: every command in flight is one look older. @returns the greatest age */
   growOld(): number {
     let oldest = 0;
-    for (let tag = 0; tag < this.owners.length; tag++) {
-      if (this.owners[tag] === undefined) continue;
-      const age = Math.min(255, (this.ages[tag] as number) + 1); // tag < length
-      this.ages[tag] = age;
-      oldest = Math.max(oldest, age);
+    for (const record of this.tags) {
+      if (record.owner === undefined) continue;
+      record.age += 1;
+      oldest = Math.max(oldest, record.age);
     }
     return oldest;
   }
 
   /** Commands in flight that are at least so old. */
   tagsOfAge(age: number): number[] {
-    return [...this.owners.keys()].filter((tag) => this.owners[tag] !== undefined && (this.ages[tag] ?? 0) >= age);
+    return [...this.tags.entries()]
+      .filter(([, each]) => each.owner !== undefined && each.age >= age)
+      .map(([tag]) => tag);
   }
 
   /**
@@ -240,7 +239,7 @@ export class NvmeQueuePair {
     this.cqHead = 0;
     this.phase = 1;
     this.unacknowledged = 0;
-    this.ages.fill(0);
+    for (const record of this.tags) record.age = 0;
     this.parked = this.free;
     this.free = 0;
   }
@@ -258,7 +257,7 @@ export class NvmeQueuePair {
     for (let back = 1; back <= this.entries; back++) {
       const at = ((this.sqTail - back + this.entries) % this.entries) * SQE_WORDS;
       const tag = (this.sq[at] as number) >>> 16; // in range
-      if (this.owners[tag] === undefined || seen.has(tag)) continue;
+      if (this.tags[tag]?.owner === undefined || seen.has(tag)) continue;
       seen.add(tag);
       found.push([tag, this.sq.slice(at, at + SQE_WORDS)]);
     }
@@ -271,34 +270,34 @@ export class NvmeQueuePair {
   }
 
   private end(tag: number, status: BlockStatus): void {
-    const owner = this.owners[tag];
-    const cookie = this.cookies[tag] as number; // the caller's tags are in range
-    this.moreBlocks[tag] = 0;
-    this.release(tag);
+    const record = this.tags[tag] as Tag; // the caller's tags are in range
+    const { owner, cookie } = record;
+    record.moreBlocks = 0;
+    this.release(tag, record);
     owner?.onComplete(cookie, status);
   }
 
   private finish(tag: number, status: number): void {
-    const owner = this.owners[tag];
-    if (owner === undefined) {
+    const record = this.tags[tag];
+    const owner = record?.owner;
+    if (record === undefined || owner === undefined) {
       this.strayCompletions++;
       return;
     }
-    if (this.moreBlocks[tag] !== 0) {
+    if (record.moreBlocks !== 0) {
       if (status === 0) {
-        this.ages[tag] = 0;
-        this.stageRange(tag, owner);
+        record.age = 0;
+        this.stageRange(tag, record, owner);
         return;
       }
-      this.moreBlocks[tag] = 0;
+      record.moreBlocks = 0;
     }
-    const cookie = this.cookies[tag] as number; // tag is in range: it has an owner
-    this.release(tag);
-    owner.onComplete(cookie, status === 0 ? BLOCK_STATUS.okay : blockStatus(status));
+    this.release(tag, record);
+    owner.onComplete(record.cookie, status === 0 ? BLOCK_STATUS.okay : blockStatus(status));
   }
 
-  private release(tag: number): void {
-    this.owners[tag] = undefined;
+  private release(tag: number, record: Tag): void {
+    record.owner = undefined;
     this.freeList[this.free++] = tag;
   }
 
@@ -341,16 +340,15 @@ export class NvmeQueuePair {
   }
 
   /** Stage the next piece of a write-zeroes or discard command. */
-  private stageRange(tag: number, owner: TagOwner): void {
-    const left = this.moreBlocks[tag] as number; // tag in range
-    const start = this.moreStart[tag] as number; // as above
-    const blocks = Math.min(left, MAX_COMMAND_BLOCKS);
-    this.moreBlocks[tag] = left - blocks;
-    this.moreStart[tag] = start + blocks;
+  private stageRange(tag: number, record: Tag, owner: TagOwner): void {
+    const start = record.moreStart;
+    const blocks = Math.min(record.moreBlocks, MAX_COMMAND_BLOCKS);
+    record.moreBlocks -= blocks;
+    record.moreStart += blocks;
     const high = Math.floor(start / 2 ** 32);
-    if (this.rangeOps[tag] !== BLOCK_OP.discard) {
+    if (record.rangeOp !== BLOCK_OP.discard) {
       this.stage(tag, NVM.writeZeroes, owner.nsid, 0, 0);
-      this.amend(start, high, (blocks - 1) | (this.rangeFlags[tag] as number)); // as above
+      this.amend(start, high, (blocks - 1) | record.rangeFlags);
       return;
     }
     const list = tag * LIST_WORDS; // one range of 16 bytes: attributes, blocks, start

@@ -9,7 +9,7 @@ import type { SubmissionQueue } from './nvme-queues.ts';
 import { DSM_DEALLOCATE, FORCE_UNIT_ACCESS, NSID_ALL, NVM, STATUS } from './nvme-registers.ts';
 import { MAX_TRANSFER_BYTES, PrpTransfer } from './prp-transfer.ts';
 import type { QueueSet } from './queue-set.ts';
-import { BURST, TransferBurst } from './transfer-burst.ts';
+import { BURST, StagedTransfer } from './transfer-burst.ts';
 
 /** Status of a command that completes later. */
 export const PENDING = -1;
@@ -52,7 +52,7 @@ export class NvmeIo {
   /** The commands at hand: who they are, what became of them, and the transfers among them. */
   private readonly commandIds = new Int32Array(BURST);
   private readonly statuses = new Int32Array(BURST);
-  private readonly burst = new TransferBurst();
+  private readonly transfers: readonly StagedTransfer[] = Array.from({ length: BURST }, () => new StagedTransfer());
   private moved = 0;
   private readonly rangeBytes = new Uint8Array(4096);
 
@@ -129,10 +129,16 @@ export class NvmeIo {
     for (let slot = this.moved; slot < end; slot++) {
       const staged = statuses[slot] as number; // slot < BURST
       if (staged === STAGED || staged === STAGED_DURABLE) {
-        const status = this.burst.move(slot);
-        if (status !== MEDIUM_STATUS.okay) statuses[slot] = nvmeStatus(status, this.burst.isWriteAt(slot));
-        else if (staged === STAGED) statuses[slot] = STATUS.success;
-        else this.persist(slot, sq);
+        const transfer = this.transfers[slot] as StagedTransfer; // likewise
+        const status = transfer.move();
+        if (status !== MEDIUM_STATUS.okay) {
+          statuses[slot] = nvmeStatus(status, transfer.isWrite);
+        } else if (staged === STAGED) {
+          statuses[slot] = STATUS.success;
+        } else {
+          statuses[slot] = PENDING;
+          transfer.persist(this.finisher(sq, this.commandIds[slot] as number)); // likewise
+        }
       }
     }
     this.moved = end;
@@ -189,7 +195,8 @@ export class NvmeIo {
     if (lengthBytes > MAX_TRANSFER_BYTES) return STATUS.invalidField;
     const loaded = this.transfer.load(words, at, lengthBytes, !isWrite);
     if (loaded !== STATUS.success) return loaded;
-    this.burst.stage(slot, this.transfer, medium, slba * medium.blockBytes, isWrite);
+    const staged = this.transfers[slot] as StagedTransfer; // slot < BURST
+    staged.stage(this.transfer, medium, slba * medium.blockBytes, isWrite);
     return isWrite && this.mustPersist(control, medium.hasVolatileCache) ? STAGED_DURABLE : STAGED;
   }
 
@@ -198,11 +205,6 @@ export class NvmeIo {
     const known = this.namespaces[nsid - 1];
     if (known === undefined || fault === undefined) return known;
     return new Namespace(nsid, new FaultyMedium(known.medium, fault));
-  }
-
-  private persist(slot: number, sq: SubmissionQueue): void {
-    this.statuses[slot] = PENDING;
-    this.burst.persist(slot, this.finisher(sq, this.commandIds[slot] as number)); // slot < BURST
   }
 
   /** Everything but reads and writes. */
