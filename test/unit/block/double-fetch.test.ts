@@ -39,8 +39,11 @@ test('every byte of a request is read once, and so is every byte of its indirect
       lab.nowMs += 2;
       lab.run();
       t.deepEqual(
-        guest.answers().map(({ status }) => status),
-        [-1, 0, 0], // a refusal needs no device
+        guest
+          .answers()
+          .map(({ status }) => status)
+          .sort((x, y) => x - y), // in any order: a refusal needs no device
+        [-1, 0, 0],
       );
       const { buffer, byteOffset } = guest.ring.bytes;
       for (let slot = 0; slot < 3; slot += 1)

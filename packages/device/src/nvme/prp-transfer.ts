@@ -44,7 +44,6 @@ export class PrpTransfer {
   load(words: Int32Array, at: number, lengthBytes: number, isDeviceWrite: boolean): number {
     const low = words[at + 6] as number; // at + 15 lies inside the page: entries are aligned
     const high = words[at + 7] as number; // as above
-    if (this.epoch !== this.master.viewEpoch) this.forgetViews();
     this.length = lengthBytes;
     this.firstOffset = low & OFFSET_MASK;
     if ((low & 3) !== 0) return STATUS.invalidPrpOffset;
@@ -52,8 +51,6 @@ export class PrpTransfer {
     if (frame === -1) return STATUS.dataTransferError;
     this.firstFrame = frame;
     this.runs = 1;
-    this.runFrame[0] = frame;
-    this.runPages[0] = 1;
     const left = lengthBytes - (PAGE_SIZE - this.firstOffset);
     if (left <= 0) return STATUS.success;
     const low2 = words[at + 8] as number; // as above
@@ -104,6 +101,11 @@ export class PrpTransfer {
   /** Fill `views` with the bytes of the command, in order. */
   gather(views: Uint8Array[]): readonly Uint8Array[] {
     views.length = this.runs;
+    if (this.runs === 1) {
+      views[0] = this.part(this.firstFrame, this.firstOffset, this.length);
+      return views;
+    }
+    this.forgetOldViews();
     let left = this.length;
     for (let run = 0; run < this.runs; run++) {
       const frame = this.runFrame[run] as FrameNumber; // run < runs
@@ -117,7 +119,8 @@ export class PrpTransfer {
     return views;
   }
 
-  private forgetViews(): void {
+  private forgetOldViews(): void {
+    if (this.epoch === this.master.viewEpoch) return;
     this.epoch = this.master.viewEpoch;
     this.viewKeys.fill(-1);
     this.listFrame = -1;
@@ -145,13 +148,14 @@ export class PrpTransfer {
     return this.translateListed(1, isDeviceWrite);
   }
 
-  /** Translate the first `count` listed pages and append them to the runs. @returns false after a fault */
+  /** Translate the first `count` listed pages, which follow the first page, and find the runs. @returns false after a fault */
   private translateListed(count: number, isDeviceWrite: boolean): boolean {
     const { frames, runFrame, runPages } = this;
     if (this.master.translateAll(this.listed, count, isDeviceWrite, frames) < count) return false;
-    let run = this.runs - 1;
-    let first = runFrame[run] as number; // load() began the first run
-    let pages = runPages[run] as number; // likewise
+    let run = 0;
+    let first: number = this.firstFrame;
+    let pages = 1;
+    runFrame[0] = first;
     for (let i = 0; i < count; i++) {
       const frame = frames[i] as number; // translated
       if (frame === first + pages && frame >>> EXTENT_SHIFT === first >>> EXTENT_SHIFT) {
@@ -171,6 +175,7 @@ export class PrpTransfer {
   /** A list of `pages` entries; the last entry of a list page leads to the next one if more remain. */
   private loadList(low: number, high: number, pages: number, isDeviceWrite: boolean): number {
     if ((low & 7) !== 0) return STATUS.invalidPrpOffset;
+    this.forgetOldViews();
     const { listed } = this;
     let list = this.listPage(low, high);
     let at = (low & OFFSET_MASK) >>> 2;

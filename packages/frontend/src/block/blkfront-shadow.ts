@@ -1,8 +1,23 @@
 // The front end's private record of every request in flight: the truth about them, whatever the ring says.
 // hot path: bench/src/block
-import type { BlockCommand, BlockOp } from '@splitring/device';
+import { BLOCK_OP, type BlockCommand, type BlockOp } from '@splitring/device';
 
-/** One array per field, indexed by request id; a request's pages lie at `id * maxPages`. */
+/** One request; its pages lie elsewhere. All that is known of it lies together, in a line of cache or two. */
+class Shadow {
+  isInFlight = false;
+  wireOp = 0;
+  cookie = 0;
+  pageCount = 0;
+  op: BlockOp = BLOCK_OP.read;
+  isForced = false;
+  /** Place in the order of submission, int32. */
+  order = 0;
+  startSector = 0;
+  sectors = 0;
+  firstOffset = 0;
+}
+
+/** Requests by id; the pages of one begin at `id * maxPages`. */
 export class BlkfrontShadow {
   /** Ids there are: one per slot of the ring. */
   readonly ids: number;
@@ -10,17 +25,7 @@ export class BlkfrontShadow {
   private readonly freeIds: Int32Array;
   private freeCount: number;
   private sequence: number;
-  /** 1 while the id is in flight. */
-  private readonly inFlight: Uint8Array;
-  private readonly wireOp: Uint8Array;
-  private readonly op: Uint8Array;
-  private readonly isForced: Uint8Array;
-  private readonly cookie: Int32Array;
-  private readonly order: Int32Array;
-  private readonly startSector: Float64Array;
-  private readonly sectors: Float64Array;
-  private readonly firstOffset: Int32Array;
-  private readonly pageCount: Int32Array;
+  private readonly requests: readonly Shadow[];
   private readonly pages: Int32Array;
 
   /** Make a table of `ids` requests of at most `maxPages` pages. */
@@ -30,16 +35,7 @@ export class BlkfrontShadow {
     this.freeIds = Int32Array.from({ length: ids }, (_, i) => ids - 1 - i);
     this.freeCount = ids;
     this.sequence = 0;
-    this.inFlight = new Uint8Array(ids);
-    this.wireOp = new Uint8Array(ids);
-    this.op = new Uint8Array(ids);
-    this.isForced = new Uint8Array(ids);
-    this.cookie = new Int32Array(ids);
-    this.order = new Int32Array(ids);
-    this.startSector = new Float64Array(ids);
-    this.sectors = new Float64Array(ids);
-    this.firstOffset = new Int32Array(ids);
-    this.pageCount = new Int32Array(ids);
+    this.requests = Array.from({ length: ids }, () => new Shadow());
     this.pages = new Int32Array(ids * maxPages);
   }
 
@@ -52,17 +48,18 @@ export class BlkfrontShadow {
   add(command: BlockCommand, wireOp: number): number {
     this.freeCount -= 1;
     const id = this.freeIds[this.freeCount] as number; // the caller checked for room
-    this.inFlight[id] = 1;
-    this.wireOp[id] = wireOp;
-    this.op[id] = command.op;
-    this.isForced[id] = command.isForceUnitAccess ? 1 : 0;
-    this.cookie[id] = command.cookie;
-    this.order[id] = this.sequence;
+    const request = this.requests[id] as Shadow; // one for each id
+    request.isInFlight = true;
+    request.wireOp = wireOp;
+    request.cookie = command.cookie;
+    request.pageCount = command.pageCount;
+    request.op = command.op;
+    request.isForced = command.isForceUnitAccess;
+    request.order = this.sequence;
+    request.startSector = command.startSector;
+    request.sectors = command.sectors;
+    request.firstOffset = command.firstOffset;
     this.sequence = (this.sequence + 1) | 0;
-    this.startSector[id] = command.startSector;
-    this.sectors[id] = command.sectors;
-    this.firstOffset[id] = command.firstOffset;
-    this.pageCount[id] = command.pageCount;
     const base = id * this.maxPages;
     for (let i = 0; i < command.pageCount; i += 1) this.pages[base + i] = command.busPages[i] as number; // pageCount of them
     return id;
@@ -70,25 +67,23 @@ export class BlkfrontShadow {
 
   /** Whether a response naming `id` with `wireOp` answers something we asked. Any two numbers are allowed. */
   isAnswer(id: number, wireOp: number): boolean {
-    return id < this.ids && this.inFlight[id] === 1 && this.wireOp[id] === wireOp;
+    if (id >= this.ids) return false;
+    const request = this.requests[id] as Shadow; // one for each id
+    return request.isInFlight && request.wireOp === wireOp;
   }
 
   /** Forget `id`, whose request is answered. @returns its cookie */
   remove(id: number): number {
-    this.inFlight[id] = 0;
+    const request = this.requests[id] as Shadow; // in range: isAnswer held
+    request.isInFlight = false;
     this.freeIds[this.freeCount] = id;
     this.freeCount += 1;
-    return this.cookie[id] as number; // in range: isAnswer held
-  }
-
-  /** What `id` asked for. */
-  opOf(id: number): BlockOp {
-    return this.op[id] as BlockOp; // stored from a BlockCommand
+    return request.cookie;
   }
 
   /** How many pages `id` carries. */
   pageCountOf(id: number): number {
-    return this.pageCount[id] as number; // in range
+    return (this.requests[id] as Shadow).pageCount; // in range
   }
 
   /** Page `i` of `id`. */
@@ -98,17 +93,17 @@ export class BlkfrontShadow {
 
   /** Everything in flight as commands, in the order in which it was submitted: what a new back end must be told again. */
   unanswered(): BlockCommand[] {
-    const ids = [...this.inFlight.keys()].filter((id) => this.inFlight[id] === 1);
-    ids.sort((a, b) => ((this.order[a] as number) - (this.order[b] as number)) | 0);
-    return ids.map((id) => ({
-      op: this.opOf(id),
-      startSector: this.startSector[id] as number, // in range, as all below
-      sectors: this.sectors[id] as number,
-      isForceUnitAccess: this.isForced[id] === 1,
-      busPages: [...this.pages.subarray(id * this.maxPages, id * this.maxPages + this.pageCountOf(id))],
-      pageCount: this.pageCountOf(id),
-      firstOffset: this.firstOffset[id] as number,
-      cookie: this.cookie[id] as number,
+    const inFlight = [...this.requests.entries()].filter(([, request]) => request.isInFlight);
+    inFlight.sort(([, a], [, b]) => (a.order - b.order) | 0);
+    return inFlight.map(([id, request]) => ({
+      op: request.op,
+      startSector: request.startSector,
+      sectors: request.sectors,
+      isForceUnitAccess: request.isForced,
+      busPages: [...this.pages.subarray(id * this.maxPages, id * this.maxPages + request.pageCount)],
+      pageCount: request.pageCount,
+      firstOffset: request.firstOffset,
+      cookie: request.cookie,
     }));
   }
 }
