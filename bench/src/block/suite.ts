@@ -204,7 +204,7 @@ const NEIGHBOUR_CASE: CaseSpec = {
   isCrowded: true,
   isFullOnly: true,
   generations: 2,
-  subjects: [{ name: 'split', run: { module: module('neighbour'), params: {} }, baselines: ['alone'] }],
+  subjects: [{ name: 'split', run: { module: module('neighbour'), params: {} }, baselines: ['alone', 'elsewhere'] }],
 };
 
 function cases(): CaseSpec[] {
@@ -304,6 +304,13 @@ export const blockSuite: Suite = {
       baseline: 'alone',
       must: 0.5,
       text: 'p99 alone against p99 beside a guest that flushes ≥ 0.5',
+    },
+    {
+      case: 'neighbour-p99',
+      subject: 'split',
+      baseline: 'elsewhere',
+      must: 0.7,
+      text: 'p99 beside a thread that flushes another file as often against p99 beside a guest that flushes ≥ 0.7',
     },
   ],
 };

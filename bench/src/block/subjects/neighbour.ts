@@ -1,8 +1,10 @@
-// What a guest that flushes in a loop does to the reads of another: the reader's 99th percentile, beside it and alone.
+// What a guest that flushes in a loop does to the reads of another: the reader's 99th percentile beside it, alone, and
+// beside a thread that does the same as often to a file of its own, past every domain.
 import { createHost } from 'splitring';
 import type { OpenSubject, Params, Trial } from '../../harness/contract.ts';
 import { makeImage } from '../image.ts';
 import { NEIGHBOUR, type NeighbourArguments } from './neighbour.guest.ts';
+import { OutsideFlusher } from './outside-flusher.ts';
 
 /** Fewer reads than these have no 99th percentile worth its name. */
 const LEAST_READS = 1000;
@@ -21,6 +23,8 @@ export async function open(_params: Params): Promise<OpenSubject> {
       args: { shared, result, role } satisfies NeighbourArguments,
       disks: [{ name: 'xvda', from: 'vol0' }],
     });
+  const otherImage = makeImage();
+  const outside = new OutsideFlusher(otherImage.path);
   const guests = [await start('reader'), await start('flusher')];
   let trials = 0;
 
@@ -42,10 +46,16 @@ export async function open(_params: Params): Promise<OpenSubject> {
     trial: async (operations): Promise<Trial> => {
       const before = await percentile(operations, false);
       const flushesBefore = words[NEIGHBOUR.flushes] as number; // the buffer has all words
+      const from = performance.now();
       const value = await percentile(operations, true);
       const flushes = (words[NEIGHBOUR.flushes] as number) - flushesBefore; // as above
+      const periodUs = ((performance.now() - from) * 1000) / Math.max(1, flushes);
+      const outsideBefore = outside.flushes;
+      outside.pace(periodUs);
+      const elsewhere = await percentile(operations, false);
+      outside.pace(0);
       const alone = (before + (await percentile(operations, false))) / 2;
-      return { value, bases: { alone }, clean: flushes > 0 };
+      return { value, bases: { alone, elsewhere }, clean: flushes > 0 && outside.flushes > outsideBefore };
     },
     close: async () => {
       Atomics.store(words, NEIGHBOUR.trial, -1);
@@ -53,8 +63,10 @@ export async function open(_params: Params): Promise<OpenSubject> {
       Atomics.notify(words, NEIGHBOUR.trial);
       Atomics.notify(words, NEIGHBOUR.isFlushing);
       await Promise.all(guests.map((guest) => guest.exited));
+      await outside.close();
       await host.close();
       image.remove();
+      otherImage.remove();
     },
   };
 }
