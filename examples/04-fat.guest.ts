@@ -1,4 +1,4 @@
-// The guest of 04-fat.ts: makes a FAT file system on its disk and writes a file. Read next: docs/architecture.md
+// The guest of 04-fat.ts: makes a FAT file system on its disk and writes a file. Read next: 05-verify.ts
 import { createFatDiskIo } from '@splitring/frontend/fat';
 import * as FatFs from 'js-fatfs';
 import { defineGuest } from 'splitring/guest';

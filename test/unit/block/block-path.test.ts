@@ -13,6 +13,15 @@ test('a disk connects and tells its size and abilities', (t) => {
   t.true(disk.hasFlush && disk.hasDiscard && !disk.isReadOnly);
 });
 
+test('a removable disk and the units of its discards are told to the guest', (t) => {
+  const lab = new BlockLab();
+  t.false(lab.guest().disk.isRemovable);
+  const { disk } = lab.guest({ keys: { removable: '1' } });
+  t.true(disk.isRemovable);
+  t.is(disk.discardGranularityBytes, 4096);
+  t.is(disk.discardAlignmentBytes, 0);
+});
+
 test('what was written synchronously is read back, and lies on the medium', (t) => {
   const lab = new BlockLab();
   const { disk } = lab.guest();

@@ -15,17 +15,19 @@ test('diskKeys: everything of the disk, in sectors and plain numbers', (t) => {
         from: 'vol0',
         slice: { offset: '1MiB', size: '2MiB' },
         readonly: true,
+        removable: true,
         iops: 100,
         rate: '1MiB',
         weight: 3,
       },
     ],
   }).disks.map(diskKeys);
-  t.deepEqual(plain, { params: 'vol0', dev: 'xvda', mode: 'w', weight: '1' });
+  t.deepEqual(plain, { params: 'vol0', dev: 'xvda', mode: 'w', removable: '0', weight: '1' });
   t.deepEqual(limited, {
     params: 'vol0',
     dev: 'xvdb',
     mode: 'r',
+    removable: '1',
     weight: '3',
     slice: '2048,4096',
     'limit-iops': '100',

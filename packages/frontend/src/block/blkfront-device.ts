@@ -18,6 +18,9 @@ export class BlkfrontDevice implements GuestBlockDevice {
   logicalBlockBytes = 512;
   physicalBlockBytes = 512;
   isReadOnly = false;
+  isRemovable = false;
+  discardGranularityBytes = 512;
+  discardAlignmentBytes = 0;
   hasDiscard = false;
   hasFlush = false;
   hasForceUnitAccess = false;
@@ -87,6 +90,9 @@ export class BlkfrontDevice implements GuestBlockDevice {
     this.logicalBlockBytes = features.logicalBlockBytes;
     this.physicalBlockBytes = features.physicalBlockBytes;
     this.isReadOnly = features.isReadOnly;
+    this.isRemovable = features.isRemovable;
+    this.discardGranularityBytes = features.discardGranularityBytes;
+    this.discardAlignmentBytes = features.discardAlignmentBytes;
     this.hasDiscard = features.hasDiscard;
     this.hasFlush = features.hasFlush;
     this.hasForceUnitAccess = features.hasForceUnitAccess;

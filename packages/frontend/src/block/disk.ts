@@ -100,6 +100,21 @@ export class Disk {
     return this.options.device.hasDiscard;
   }
 
+  /** Unit of `discard` in bytes: only whole ones, counted from `discardAlignmentBytes`, are sure to be given back. */
+  get discardGranularityBytes(): number {
+    return this.options.device.discardGranularityBytes;
+  }
+
+  /** Byte at which the first unit of `discard` begins. */
+  get discardAlignmentBytes(): number {
+    return this.options.device.discardAlignmentBytes;
+  }
+
+  /** Whether the medium may be taken out: `onChange` tells. */
+  get isRemovable(): boolean {
+    return this.options.device.isRemovable;
+  }
+
   /** Operations under way. */
   get inFlight(): number {
     return this.engine.inFlight;

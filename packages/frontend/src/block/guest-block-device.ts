@@ -19,6 +19,12 @@ export interface GuestBlockDevice extends BlockDevice {
   readonly hasForceUnitAccess: boolean;
   /** Whether ranges can be zeroed without sending zeros. */
   readonly hasWriteZeroes: boolean;
+  /** Whether its medium may be taken out. */
+  readonly isRemovable: boolean;
+  /** Unit of discards in bytes: what lies within one is discarded as a whole, or perhaps not at all. */
+  readonly discardGranularityBytes: number;
+  /** Byte of the disk at which the first such unit begins. */
+  readonly discardAlignmentBytes: number;
   /** What it has done so far. */
   readonly counters: BlockCounters;
   /** Whether it is gone for good: whatever is submitted ends with `aborted`. */

@@ -112,6 +112,8 @@ const guestDisk = z.strictObject({
   /** Who talks to the device. */
   model: z.literal('split').default('split'),
   readonly: z.boolean().default(false),
+  /** Tell the guest that the medium may be taken out. */
+  removable: z.boolean().default(false),
   /** Requests a second that the guest may make of it. */
   iops: z.int().min(1).optional(),
   /** Bytes a second that the guest may read and write. */

@@ -6,11 +6,21 @@ const SECTOR_BYTES = 512;
 const RATE_WINDOW_US = 50_000;
 
 /** Keys of a disk (`io/blkif.h`, and our own for limits). */
-export function diskKeys({ name, from, slice, readonly, iops, rate, weight }: CheckedDisk): Record<string, string> {
+export function diskKeys({
+  name,
+  from,
+  slice,
+  readonly,
+  removable,
+  iops,
+  rate,
+  weight,
+}: CheckedDisk): Record<string, string> {
   return {
     params: from,
     dev: name,
     mode: readonly ? 'r' : 'w',
+    removable: removable ? '1' : '0',
     weight: String(weight),
     ...(slice === undefined ? {} : { slice: `${slice.offset / SECTOR_BYTES},${slice.size / SECTOR_BYTES}` }),
     ...(iops === undefined ? {} : { 'limit-iops': String(iops) }),
