@@ -93,62 +93,86 @@ for (const throughCard of [false, true]) {
   });
 }
 
-test.serial('passt attaches a guest to the outside: UDP to a forwarded port comes back', async (t) => {
-  if (!has('passt')) return skip(t, 'passt is not installed');
-  if (!has('ip') || process.getuid?.() !== 0) return skip(t, 'ip and root are needed for a network namespace');
-  const tag = `srp${process.pid % 100_000}`;
-  const subnet = `10.${150 + (process.pid % 40)}.${process.pid % 250}`;
-  const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' });
-  t.teardown(() => {
-    ip('netns', 'del', tag);
-    ip('link', 'del', `${tag}a`);
-  });
-  for (const args of [
-    ['netns', 'add', tag],
-    ['link', 'add', `${tag}a`, 'type', 'veth', 'peer', 'name', `${tag}b`, 'netns', tag],
-    ['addr', 'add', `${subnet}.1/24`, 'dev', `${tag}a`],
-    ['link', 'set', `${tag}a`, 'up'],
-    ['-n', tag, 'link', 'set', 'lo', 'up'],
-    ['-n', tag, 'addr', 'add', `${subnet}.2/24`, 'dev', `${tag}b`],
-    ['-n', tag, 'link', 'set', `${tag}b`, 'up'],
-    ['-n', tag, 'route', 'add', 'default', 'via', `${subnet}.1`],
-  ]) {
-    const { status, stderr } = ip(...args);
-    if (status !== 0) return skip(t, `no network namespace: ${stderr}`);
-  }
-  const directory = scratch(t);
-  const socket = join(directory, 'passt.sock');
-  const capture = join(directory, 'lan0.pcapng');
-  const options = ['-f', '--runas', '0', '--no-map-gw', '-s', socket, '-u', '7007:7'];
-  const passt = start(t, 'ip', ['netns', 'exec', tag, 'passt', ...options]);
-  for (let i = 0; i < 100 && !existsSync(socket); i += 1) await sleep(50);
-  if (!existsSync(socket)) return skip(t, `passt does not come up: ${passt.said()}`);
-  const host = await createHost({
-    driverDomains: [
-      { name: 'net', bridges: ['lan0'], uplinks: [{ bridge: 'lan0', connect: socket }], captures: { lan0: capture } },
-    ],
-  });
-  const client = createSocket('udp4');
-  t.teardown(() => client.close());
-  try {
-    // passt gives its guest the address of the namespace's own interface.
-    await host.createDomain({
-      name: 'echo',
-      program: new URL('../../../examples/02-endpoint.guest.ts', import.meta.url),
-      args: { ip: `${subnet}.2` },
-      nics: [{ bridge: 'lan0' }],
+test.serial(
+  'passt attaches a guest to the outside, also after it was restarted: UDP to a forwarded port comes back',
+  async (t) => {
+    if (!has('passt')) return skip(t, 'passt is not installed');
+    if (!has('ip') || process.getuid?.() !== 0) return skip(t, 'ip and root are needed for a network namespace');
+    const tag = `srp${process.pid % 100_000}`;
+    const subnet = `10.${150 + (process.pid % 40)}.${process.pid % 250}`;
+    const ip = (...args: string[]) => spawnSync('ip', args, { encoding: 'utf8' });
+    t.teardown(() => {
+      ip('netns', 'del', tag);
+      ip('link', 'del', `${tag}a`);
     });
-    const texts = Array.from({ length: 10 }, (_, i) => `frame ${i} `.repeat(1 + i * 10));
-    const got = new Set<string>();
-    client.on('message', (bytes) => got.add(bytes.toString()));
-    for (let round = 0; round < 40 && got.size < texts.length; round += 1) {
-      for (const text of texts) if (!got.has(text)) client.send(text, 7007, `${subnet}.2`);
-      await sleep(250); // UDP may be lost until passt knows the guest's address
+    for (const args of [
+      ['netns', 'add', tag],
+      ['link', 'add', `${tag}a`, 'type', 'veth', 'peer', 'name', `${tag}b`, 'netns', tag],
+      ['addr', 'add', `${subnet}.1/24`, 'dev', `${tag}a`],
+      ['link', 'set', `${tag}a`, 'up'],
+      ['-n', tag, 'link', 'set', 'lo', 'up'],
+      ['-n', tag, 'addr', 'add', `${subnet}.2/24`, 'dev', `${tag}b`],
+      ['-n', tag, 'link', 'set', `${tag}b`, 'up'],
+      ['-n', tag, 'route', 'add', 'default', 'via', `${subnet}.1`],
+    ]) {
+      const { status, stderr } = ip(...args);
+      if (status !== 0) return skip(t, `no network namespace: ${stderr}`);
     }
-    t.deepEqual([...got].sort(), [...texts].sort(), passt.said());
-  } finally {
-    await host.close();
-  }
-  const lines = readCapture(t, capture);
-  if (lines !== undefined) t.regex(lines, /UDP|ECHO/);
-});
+    const directory = scratch(t);
+    const socket = join(directory, 'passt.sock');
+    const capture = join(directory, 'lan0.pcapng');
+    const options = ['-f', '--runas', '0', '--no-map-gw', '-s', socket, '-u', '7007:7'];
+    const startPasst = async () => {
+      rmSync(socket, { force: true });
+      const passt = start(t, 'ip', ['netns', 'exec', tag, 'passt', ...options]);
+      for (let i = 0; i < 100 && !existsSync(socket); i += 1) await sleep(50);
+      return passt;
+    };
+    const passt = await startPasst();
+    if (!existsSync(socket)) return skip(t, `passt does not come up: ${passt.said()}`);
+    const host = await createHost({
+      driverDomains: [
+        { name: 'net', bridges: ['lan0'], uplinks: [{ bridge: 'lan0', connect: socket }], captures: { lan0: capture } },
+      ],
+    });
+    const states: boolean[] = [];
+    host.onUplink = ({ isUp }) => states.push(isUp);
+    const client = createSocket('udp4');
+    t.teardown(() => client.close());
+    const exchange = async (name: string) => {
+      const texts = Array.from({ length: 10 }, (_, i) => `${name} ${i} `.repeat(1 + i * 10));
+      const got = new Set<string>();
+      client.on('message', (bytes) => got.add(bytes.toString()));
+      for (let round = 0; round < 40 && !texts.every((text) => got.has(text)); round += 1) {
+        for (const text of texts) if (!got.has(text)) client.send(text, 7007, `${subnet}.2`);
+        await sleep(250); // UDP may be lost until passt knows the guest's address
+      }
+      t.deepEqual(
+        texts.filter((text) => !got.has(text)),
+        [],
+        passt.said(),
+      );
+    };
+    try {
+      // passt gives its guest the address of the namespace's own interface.
+      await host.createDomain({
+        name: 'echo',
+        program: new URL('../../../examples/02-endpoint.guest.ts', import.meta.url),
+        args: { ip: `${subnet}.2` },
+        nics: [{ bridge: 'lan0' }],
+      });
+      await exchange('frame');
+      passt.child.kill();
+      for (let i = 0; i < 100 && states.length < 1; i += 1) await sleep(50);
+      t.deepEqual(states, [false], 'the host is told that passt is gone');
+      await startPasst();
+      for (let i = 0; i < 300 && states.length < 2; i += 1) await sleep(50);
+      t.deepEqual(states, [false, true], 'and that its successor was reached');
+      await exchange('again');
+    } finally {
+      await host.close();
+    }
+    const lines = readCapture(t, capture);
+    if (lines !== undefined) t.regex(lines, /UDP|ECHO/);
+  },
+);
