@@ -3,6 +3,7 @@ import type { BlockDevice } from '@splitring/device';
 import { type DomainKernel, type SharedCounters, type Stepped, XenbusBackend } from '@splitring/hypervisor';
 import { createBlockBackend } from './block/blkback.ts';
 import { Bridge } from './net/bridge.ts';
+import { BridgeStatistics } from './net/bridge-statistics.ts';
 import { createNetBackend } from './net/netback.ts';
 
 /** Longest wait for front ends when the domain is told to end. */
@@ -14,7 +15,7 @@ export interface DriverDomainOptions {
   readonly kernel: DomainKernel;
   /** Disks by the name that back ends are configured with. */
   readonly disks: ReadonlyMap<string, BlockDevice>;
-  /** Where to count what the disks do: see `diskCounterNames`. */
+  /** Where to count what disks and bridges do: see `diskCounterNames`, `bridgeCounterNames`. */
   readonly counters?: SharedCounters;
   /** Names of the bridges to make. */
   readonly bridges: readonly string[];
@@ -40,7 +41,10 @@ export function startDriverDomain(options: DriverDomainOptions): DriverDomain {
   const { kernel, disks } = options;
   const bridges = new Map(options.bridges.map((name) => [name, new Bridge(name, kernel.clock)]));
   let isClosed = false;
-  for (const bridge of bridges.values()) kernel.add(bridge, 'control');
+  for (const bridge of bridges.values()) {
+    kernel.add(bridge, 'control');
+    if (options.counters !== undefined) kernel.add(new BridgeStatistics(bridge, options.counters), 'control');
+  }
   const backends = new XenbusBackend(kernel, [
     createBlockBackend({
       disk: (params) => find(disks, params),

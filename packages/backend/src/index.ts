@@ -10,7 +10,6 @@ export { type DiskMeasure, diskCounterNames } from './block/disk-statistics.ts';
 export { type DriverDomain, type DriverDomainOptions, startDriverDomain } from './driver-domain.ts';
 export {
   Bridge,
-  type BridgeCounters,
   type BridgeLink,
   type BridgeOptions,
   type BridgePort,
@@ -19,6 +18,8 @@ export {
   VERDICT,
   type Verdict,
 } from './net/bridge.ts';
+export type { BridgeCounters } from './net/bridge-counters.ts';
+export { bridgeCounterNames } from './net/bridge-statistics.ts';
 export { type CardDriver, CardUplink, type CardUplinkCounters } from './net/card-uplink.ts';
 export { Frame, type FramePage } from './net/frame.ts';
 export type { NetSchedulerOptions } from './net/net-scheduler.ts';

@@ -25,6 +25,9 @@ test.serial('frames go from guest to guest over two bridges, two cards and a cab
     const { result, message } = await asker.exited;
     t.like(result as object, { answered: 50, wrong: 0 }, message);
     t.true((result as { sent: number }).sent > 50, 'some were lost and sent again');
+    const counters = host.driverDomains[0]?.counters ?? t.fail();
+    await sleep(200); // the driver domain shows them before it sleeps
+    t.true(counters.read('lan0.flooded') > 50 && counters.read('lan1.forwarded') >= 50);
   } finally {
     await host.close();
   }

@@ -2,6 +2,7 @@
 // A learning Ethernet bridge: frames go to the port where their destination was last seen, to all ports otherwise.
 import type { Clock, Stepped } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
+import { addCounters, type BridgeCounters, createBridgeCounters } from './bridge-counters.ts';
 import type { Frame } from './frame.ts';
 import { MacTable } from './mac-table.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -27,36 +28,6 @@ export interface BridgePort {
    * @param canWait false when nobody will ask again: queue it or drop it, but do not answer `held`
    */
   receive(frame: Frame, canWait: boolean): Verdict;
-}
-
-/** What happened at one port of a bridge. `framesIn` equals the sum of `forwarded`, `flooded` and the `drop…` counters. */
-export interface BridgeCounters {
-  /** Frames that came from the port. */
-  framesIn: number;
-  /** … and went to one other port. */
-  forwarded: number;
-  /** … and were offered to all other ports. */
-  flooded: number;
-  /** … and stayed here: the destination is on the same port, or behind one that this port must not speak to. */
-  dropSamePort: number;
-  /** … and came with a source address that is not the port's own. */
-  dropSpoofed: number;
-  /** … and carried a VLAN tag, which an access port of a VLAN must not. */
-  dropVlan: number;
-  /** … and were more group frames than the port may send. */
-  dropGroupLimit: number;
-  /** … and were refused by the destination port. */
-  dropRefused: number;
-  /** … and waited too long for room at the destination. */
-  dropTimeout: number;
-  /** … and were for everybody, but there is nobody else: an uplink that is gone, a first guest. */
-  dropNoPort: number;
-  /** Copies of flooded frames delivered to this port. */
-  floodCopies: number;
-  /** Copies of flooded frames that this port did not take. */
-  floodMissed: number;
-  /** Source addresses that had been seen at another port: their owner moved, or two cards use one address. */
-  movedSources: number;
 }
 
 /** Looks at every frame that passes a port: a capture. It must copy what it keeps. */
@@ -273,6 +244,8 @@ export class Bridge implements Stepped {
   readonly #clock: Clock;
   readonly #ageingMs: number;
   readonly #links: (BridgeLink | undefined)[] = [];
+  /** What happened at ports that are gone. */
+  readonly #gone = createBridgeCounters();
   #nextSweepMs: number;
   #polls = 0;
 
@@ -287,6 +260,13 @@ export class Bridge implements Stepped {
   /** Ports now attached. */
   get links(): readonly BridgeLink[] {
     return this.#links.filter((link) => link !== undefined);
+  }
+
+  /** What happened at all ports so far, those that are gone among them. */
+  get totals(): BridgeCounters {
+    const sum = { ...this.#gone };
+    for (const link of this.links) addCounters(sum, link.counters);
+    return sum;
   }
 
   /**
@@ -320,6 +300,7 @@ export class Bridge implements Stepped {
   remove(index: number, link: BridgeLink): void {
     if (this.#links[index] !== link) return;
     this.#links[index] = undefined;
+    addCounters(this.#gone, link.counters);
     this.forget(index);
   }
 
@@ -375,22 +356,4 @@ export class Bridge implements Stepped {
   deadlineMs(): number {
     return this.table.entries > 0 ? this.#nextSweepMs : Number.POSITIVE_INFINITY;
   }
-}
-
-function createBridgeCounters(): BridgeCounters {
-  return {
-    framesIn: 0,
-    forwarded: 0,
-    flooded: 0,
-    dropSamePort: 0,
-    dropSpoofed: 0,
-    dropVlan: 0,
-    dropGroupLimit: 0,
-    dropRefused: 0,
-    dropTimeout: 0,
-    dropNoPort: 0,
-    floodCopies: 0,
-    floodMissed: 0,
-    movedSources: 0,
-  };
 }

@@ -68,7 +68,6 @@ export class MappedPages {
   private readonly maxKept: number;
   private kept: (MappedPage | undefined)[];
   private keptCount: number;
-  private passingCount: number;
   private memories: readonly FrameMemory[];
   private readonly mapOps: MapOp[];
 
@@ -80,14 +79,8 @@ export class MappedPages {
     this.maxKept = options.maxKept;
     this.kept = [];
     this.keptCount = 0;
-    this.passingCount = 0;
     this.memories = [];
     this.mapOps = [createMapOp(dom)];
-  }
-
-  /** How many mappings are held now. */
-  get heldCount(): number {
-    return this.keptCount + this.passingCount;
   }
 
   /**
@@ -106,7 +99,6 @@ export class MappedPages {
   /** End the mappings in `passing`, and empty it. */
   releasePassing(passing: MappedPage[]): void {
     if (passing.length === 0) return;
-    this.passingCount -= passing.length;
     this.unmap(passing);
     passing.length = 0;
   }
@@ -129,7 +121,6 @@ export class MappedPages {
     const bytes = this.hypercalls.mappedBytes(op.handle);
     const page = new MappedPage(this.memoryOf(bytes), bytes.byteOffset, op.handle);
     if (this.keptCount >= this.maxKept || ref >= MAX_KEPT_REF) {
-      this.passingCount += 1;
       passing.push(page);
       return page;
     }

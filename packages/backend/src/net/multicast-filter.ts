@@ -10,11 +10,6 @@ export class MulticastFilter {
   isOn = false;
   readonly #joined = new Set<number>();
 
-  /** How many groups are joined. */
-  get joinedCount(): number {
-    return this.#joined.size;
-  }
-
   /**
    * Join a group. Joining it again changes nothing (Linux stores duplicates, so that 64 joins of one address fill it).
    * @returns false if the list is full

@@ -73,8 +73,6 @@ class Ring {
 
 /** The transmit ring. Buffer i belongs to descriptor i. */
 export class NicTxRing {
-  /** Frames whose descriptors are done. */
-  completed = 0;
   private readonly ring: Ring;
   private tail = 0;
   private published = 0;
@@ -134,7 +132,6 @@ export class NicTxRing {
       if (status !== TXD.done) break; // until then it is what we wrote there, with a length in it
       this.used -= first.count;
       this.inFlight.shift();
-      this.completed += 1;
       hasDone = true;
     }
     return hasDone;

@@ -1,6 +1,6 @@
 // The host: one machine with its driver domains, to which guests are added.
 
-import { diskCounterNames } from '@splitring/backend';
+import { bridgeCounterNames, diskCounterNames } from '@splitring/backend';
 import { type Domain, type DomainUsage, type RoutingId, routingId, SharedCounters } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import type { DriverRole, GuestRole, ThreadBoot } from '../domain/thread-boot.ts';
@@ -137,7 +137,10 @@ export class Host implements AsyncDisposable {
     }
     const { bridges, captures } = config;
     const { functions, ...network } = planUplinks(config.uplinks, bridges, () => this.#nextFunction());
-    const counters = SharedCounters.create(Object.keys(config.disks).flatMap(diskCounterNames));
+    const counters = SharedCounters.create([
+      ...Object.keys(config.disks).flatMap(diskCounterNames),
+      ...config.bridges.flatMap(bridgeCounterNames),
+    ]);
     const { buffer, names } = counters;
     const domain = this.#build(config.name);
     for (const id of [...disks.map((disk) => disk.routingId), ...functions]) {
