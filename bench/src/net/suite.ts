@@ -63,6 +63,7 @@ function streamCase(name: string, title: string, bytes: number): CaseSpec {
     x: bytes,
     trialMs: 60,
     isCrowded: true,
+    generations: 2,
     subjects: [
       subject('split', 'split', params, PEERS),
       subject('shared', 'split', { ...params, memory: 'shared' }, PEERS),
@@ -86,9 +87,10 @@ function crowdCase(name: string, title: string, params: NetParams, baseline: str
     metrics: METRICS,
     group: 'crowd',
     x: name,
-    trialMs: 100,
+    trialMs: params.guests > 8 ? 200 : 60, // every guest must have had several turns of its core
     isCrowded: true,
     isFullOnly: true,
+    generations: 2,
     subjects: [subject('split', 'split', params, [baseline]), subject(baseline, 'split', than, [], true)],
   };
 }
@@ -115,6 +117,7 @@ function latencyCase(name: string, title: string, driverSpins: number): CaseSpec
     trialMs: 60,
     isCrowded: true,
     isFullOnly: driverSpins === 0,
+    generations: 2,
     subjects: [
       subject('split', 'split', params, ['postMessage-2-hops']),
       subject('postMessage-2-hops', 'post-message-hops', params, [], true),
