@@ -41,6 +41,20 @@ export interface BlockCommand {
   cookie: number;
 }
 
+/** A command to be filled in and used again; all of its fields are set, so that every command has one shape. */
+export function newBlockCommand(): BlockCommand {
+  return {
+    op: BLOCK_OP.read,
+    startSector: 0,
+    sectors: 0,
+    isForceUnitAccess: false,
+    busPages: [],
+    pageCount: 0,
+    firstOffset: 0,
+    cookie: 0,
+  };
+}
+
 /** A disk, opened by its native driver. Stepped: completions come out of `poll()`. */
 export interface BlockDevice extends Stepped {
   /** Size in 512-byte sectors; may grow or shrink while in use. */

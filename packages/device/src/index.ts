@@ -5,6 +5,7 @@ export {
   type BlockDevice,
   type BlockOp,
   type BlockStatus,
+  newBlockCommand,
 } from './block-device.ts';
 export { NicDriver, type NicDriverOptions, type NicKernel } from './driver/nic-driver.ts';
 export type { NicOffload, NicReceiveInfo } from './driver/nic-rings.ts';

@@ -2,14 +2,19 @@
 //
 // The like path that the modeled hardware is measured against: no submission or completion queue, no PRPs, no doorbell,
 // no interrupt, no I/O page table. It works at the same moments: eight commands when it is kicked, eight in each poll.
-import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockDevice, ImageFile } from '@splitring/device';
+import {
+  BLOCK_OP,
+  BLOCK_STATUS,
+  type BlockCommand,
+  type BlockDevice,
+  ImageFile,
+  newBlockCommand,
+} from '@splitring/device';
 import { type DomainHypercalls, EXTENT_SHIFT, extentOffset, type FrameNumber, PAGE_SIZE } from '@splitring/hypervisor';
 
 const TAGS = 256;
 const BURST = 8;
 const SECTOR_BYTES = 512;
-
-type StagedCommand = { -readonly [Key in keyof BlockCommand]: BlockCommand[Key] };
 
 /** Reads and writes only, of whole pages: what the benchmark asks for. */
 export class DirectDisk implements BlockDevice {
@@ -23,7 +28,7 @@ export class DirectDisk implements BlockDevice {
   private readonly hypercalls: DomainHypercalls;
   private readonly extents: (Uint8Array | undefined)[] = [];
   /** Staged, carried out and told, in this order, each by a counter modulo the tags. */
-  private readonly commands: readonly StagedCommand[];
+  private readonly commands: readonly BlockCommand[];
   private readonly statuses = new Uint8Array(TAGS);
   private staged = 0;
   private done = 0;
@@ -32,16 +37,7 @@ export class DirectDisk implements BlockDevice {
   constructor(path: string, hypercalls: DomainHypercalls) {
     this.image = new ImageFile({ path });
     this.hypercalls = hypercalls;
-    this.commands = Array.from({ length: TAGS }, () => ({
-      op: BLOCK_OP.read,
-      startSector: 0,
-      sectors: 0,
-      isForceUnitAccess: false,
-      busPages: [],
-      pageCount: 0,
-      firstOffset: 0,
-      cookie: 0,
-    }));
+    this.commands = Array.from({ length: TAGS }, newBlockCommand);
   }
 
   get capacitySectors(): number {
@@ -54,7 +50,7 @@ export class DirectDisk implements BlockDevice {
 
   submit(command: BlockCommand): boolean {
     if (this.freeTags === 0) return false;
-    const mine = this.commands[this.staged % TAGS] as StagedCommand; // in range
+    const mine = this.commands[this.staged % TAGS] as BlockCommand; // in range
     mine.op = command.op;
     mine.startSector = command.startSector;
     mine.sectors = command.sectors;
@@ -68,7 +64,7 @@ export class DirectDisk implements BlockDevice {
   kick(): void {
     for (let left = BURST; left > 0 && this.done < this.staged; left -= 1) {
       const at = this.done % TAGS;
-      this.statuses[at] = this.carryOut(this.commands[at] as StagedCommand); // in range
+      this.statuses[at] = this.carryOut(this.commands[at] as BlockCommand); // in range
       this.done += 1;
     }
   }
@@ -78,13 +74,13 @@ export class DirectDisk implements BlockDevice {
     while (this.told < this.done) {
       const at = this.told % TAGS;
       this.told += 1;
-      this.onComplete((this.commands[at] as StagedCommand).cookie, this.statuses[at] === 0 ? 0 : BLOCK_STATUS.error); // in range
+      this.onComplete((this.commands[at] as BlockCommand).cookie, this.statuses[at] === 0 ? 0 : BLOCK_STATUS.error); // in range
     }
     this.kick();
     return hasWorked || this.told < this.done;
   }
 
-  private carryOut(command: StagedCommand): number {
+  private carryOut(command: BlockCommand): number {
     const position = command.startSector * SECTOR_BYTES;
     const { busPages, pageCount, op } = command;
     const first = busPages[0] as FrameNumber; // it carries data; the back end gave a frame

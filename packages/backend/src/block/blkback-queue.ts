@@ -1,7 +1,7 @@
 // One ring of a guest's disk, from the back end's side: copy → parse → validate → execute → finish.
 // hot path: bench/src/block
 // long file: the stations of one request share its ring, its table and the command being built
-import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus } from '@splitring/device';
+import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockStatus, newBlockCommand } from '@splitring/device';
 import type { EvtchnPort, Hypercalls } from '@splitring/hypervisor';
 import {
   BLKIF_RSP_EINVAL,
@@ -17,7 +17,7 @@ import { BackRing } from 'sharedarraybuffer-ring';
 import { type BlkbackCounters, newCounters } from './blkback-counters.ts';
 import type { BlkbackQueueOptions } from './blkback-queue-options.ts';
 import { BlkifParser, USUAL_REQUEST_BYTES } from './blkif-parser.ts';
-import { CommandBuilder, newCommand } from './command-builder.ts';
+import { CommandBuilder } from './command-builder.ts';
 import type { CommandSink } from './command-sink.ts';
 import type { DiskSlice } from './disk-slice.ts';
 import { PeerGrants } from './peer-grants.ts';
@@ -71,7 +71,7 @@ export class BlkbackQueue {
   private readonly frames: Int32Array;
   private readonly hasErrorDetail: boolean;
   private readonly builder: CommandBuilder;
-  private readonly flush: BlockCommand = { ...newCommand(), op: BLOCK_OP.flush };
+  private readonly flush: BlockCommand = { ...newBlockCommand(), op: BLOCK_OP.flush };
   /** Request that came whole but leaves in pieces, not all of which are submitted; −1 if there is none. */
   private cutSlot: number;
   /** Barrier that holds back all that follows; −1 if there is none. */

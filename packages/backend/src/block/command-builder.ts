@@ -1,6 +1,6 @@
 // Merges neighbouring requests of one ring into one device command.
 // hot path: bench/src/block
-import { BLOCK_OP, type BlockCommand } from '@splitring/device';
+import { type BlockCommand, newBlockCommand } from '@splitring/device';
 import { SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
 import { type BlkifParser, spanFirst } from './blkif-parser.ts';
 
@@ -8,20 +8,6 @@ import { type BlkifParser, spanFirst } from './blkif-parser.ts';
 const LARGE_PAGES = 32;
 /** A command of neighbours is not cut in two by the end of a turn before it has so many pages. */
 const WORTHWHILE_PAGES = 32;
-
-/** A command of which only the fields matter that its operation uses. */
-export function newCommand(): BlockCommand {
-  return {
-    op: BLOCK_OP.read,
-    startSector: 0,
-    sectors: 0,
-    isForceUnitAccess: false,
-    busPages: [],
-    pageCount: 0,
-    firstOffset: 0,
-    cookie: 0,
-  };
-}
 
 /** The command that is being built, and the requests that it carries: a chain from `firstSlot` to `lastSlot`. */
 export class CommandBuilder {
@@ -34,7 +20,7 @@ export class CommandBuilder {
 
   /** Merge up to `maxPages` pages. */
   constructor(maxPages: number) {
-    this.command = newCommand();
+    this.command = newBlockCommand();
     this.firstSlot = -1;
     this.lastSlot = -1;
     this.maxPages = maxPages;

@@ -1,5 +1,5 @@
 // Cuts a request that no single device command can carry into several that can.
-import { BLOCK_OP, type BlockCommand, type BlockDevice } from '@splitring/device';
+import { BLOCK_OP, type BlockCommand, type BlockDevice, newBlockCommand } from '@splitring/device';
 import { SECTOR_BYTES, SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
 import { type BlkifParser, spanFirst, spanSectors } from './blkif-parser.ts';
 
@@ -23,16 +23,7 @@ export class PieceCutter {
 
   constructor(device: BlockDevice) {
     this.maxPages = device.maxPages;
-    this.command = {
-      op: BLOCK_OP.read,
-      startSector: 0,
-      sectors: 0,
-      isForceUnitAccess: false,
-      busPages: [],
-      pageCount: 0,
-      firstOffset: 0,
-      cookie: 0,
-    };
+    this.command = newBlockCommand();
     this.parser = undefined;
     this.frames = new Int32Array(0);
     this.segment = 0;

@@ -1,6 +1,13 @@
 // Moves a disk's operations: splits them into commands, keeps overlapping ones in order, places flushes behind writes.
 // hot path: bench/src/block
-import { BLOCK_OP, BLOCK_STATUS, type BlockCommand, type BlockOp, type BlockStatus } from '@splitring/device';
+import {
+  BLOCK_OP,
+  BLOCK_STATUS,
+  type BlockCommand,
+  type BlockOp,
+  type BlockStatus,
+  newBlockCommand,
+} from '@splitring/device';
 import { type Clock, PAGE_SHIFT, PAGE_SIZE, type Stepped } from '@splitring/hypervisor';
 import { SECTOR_BYTES, SECTORS_PER_PAGE } from '@splitring/hypervisor/io';
 import type { BlockErrorCode } from './block-error.ts';
@@ -38,16 +45,7 @@ export class DiskEngine implements Stepped {
     this.device = device;
     this.pool = pool;
     this.clock = clock;
-    this.command = {
-      op: BLOCK_OP.read,
-      startSector: 0,
-      sectors: 0,
-      isForceUnitAccess: false,
-      busPages: [],
-      pageCount: 0,
-      firstOffset: 0,
-      cookie: 0,
-    };
+    this.command = newBlockCommand();
     device.onComplete = (cookie, status) => this.completed(cookie, status);
   }
 

@@ -1,7 +1,7 @@
 // The disk without comfort: commands by number, buffers from the pool, completions from a poll. For programs that count
 // nanoseconds; everything else uses the disk's own methods.
 // hot path: bench/src/block
-import { BLOCK_OP, type BlockCommand, type BlockOp, type BlockStatus } from '@splitring/device';
+import { BLOCK_OP, type BlockCommand, type BlockOp, type BlockStatus, newBlockCommand } from '@splitring/device';
 import { PAGE_SHIFT, PAGE_SIZE } from '@splitring/hypervisor';
 import { SECTOR_BYTES } from '@splitring/hypervisor/io';
 import type { GuestBlockDevice } from './guest-block-device.ts';
@@ -42,16 +42,7 @@ export class DiskQueue {
     this.device = device;
     this.pool = pool;
     this.firstFrame = pool.run.first;
-    this.command = {
-      op: BLOCK_OP.read,
-      startSector: 0,
-      sectors: 0,
-      isForceUnitAccess: false,
-      busPages: [],
-      pageCount: 0,
-      firstOffset: 0,
-      cookie: 0,
-    };
+    this.command = newBlockCommand();
   }
 
   /** Most bytes of one command whose buffer starts at a page. */
