@@ -154,7 +154,7 @@ class Blkback implements BackendHooks {
     this.kernel.remove(this.watcher);
     if (this.idleGrants !== undefined) this.kernel.remove(this.idleGrants);
     this.idleGrants = undefined;
-    this.statistics?.poll(); // what was not told yet
+    this.statistics?.tell(); // what was not told yet
     if (this.statistics !== undefined) this.kernel.remove(this.statistics);
     this.statistics = undefined;
     const { hypercalls } = this.kernel;

@@ -14,8 +14,8 @@ const ALONE_MAX = 32;
 const ALONE_COMMANDS = 64;
 /** Of these in one round: as many as an NVMe controller executes at one ring of its doorbell. */
 const ROUND_COMMANDS = 8;
-/** Looks at a ring that was just answered, in which its guest can have asked again: about a microsecond. */
-const LINGER_LOOKS = 200;
+/** Looks at a ring that was just answered, in which its guest can have asked again: about two microseconds. */
+const LINGER_LOOKS = 600;
 /** How long a guest that sent rubbish is not listened to. */
 const DAMPER_MS = 1;
 

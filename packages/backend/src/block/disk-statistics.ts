@@ -31,25 +31,35 @@ export function diskCounterNames(disk: string): string[] {
 /** Adds what one connection does to the counters of its disk. Polled now and then; exact when the domain sleeps. */
 export class DiskStatistics implements Stepped {
   private readonly counters: SharedCounters;
-  private readonly disk: string;
+  private readonly names: readonly string[];
   private readonly rings: readonly BlkbackCounters[];
   private readonly told = new Float64Array(NAMES.length);
+  /** Publications of all rings as of the last time: whatever is counted ends in an answer. */
+  private publishes = 0;
 
   /** `counters` have the names of `diskCounterNames(disk)`; this domain is their only writer. */
   constructor(counters: SharedCounters, disk: string, rings: readonly BlkbackCounters[]) {
     this.counters = counters;
-    this.disk = disk;
+    this.names = diskCounterNames(disk);
     this.rings = rings;
   }
 
   poll(): boolean {
-    for (const [place, name] of NAMES.entries()) {
-      const total = this.rings.reduce((sum, ring) => sum + MEASURES[name](ring), 0);
+    let publishes = 0;
+    for (const ring of this.rings) publishes += ring.publishes;
+    if (publishes !== this.publishes) this.tell();
+    this.publishes = publishes;
+    return false;
+  }
+
+  /** Add what was not added yet. */
+  tell(): void {
+    for (const [place, measure] of NAMES.entries()) {
+      const total = this.rings.reduce((sum, ring) => sum + MEASURES[measure](ring), 0);
       const change = total - (this.told[place] as number); // as long as NAMES
       if (change === 0) continue;
       this.told[place] = total;
-      this.counters.add(`${this.disk}.${name}`, change);
+      this.counters.add(this.names[place] as string, change); // likewise
     }
-    return false;
   }
 }
