@@ -177,11 +177,11 @@ export class DiskScheduler implements Stepped, CommandSink {
   }
 
   /**
-   * A batch keeps a device busy that works on this thread. One that has not answered since the last round, and has
+   * A turn keeps a device busy that works on this thread. One that has not answered since the last round, and has
    * nothing more to come, is waiting for something itself: give it more at once.
    */
   private adjustDepth(hasAnswered: boolean): void {
-    const least = this.fair.batch * SMALL_REQUEST_COST;
+    const least = this.fair.turn;
     if (!hasAnswered && this.load >= this.depth) this.depth *= 2;
     else if (this.depth > least) this.depth -= 1;
     this.depth = Math.max(this.depth, least);

@@ -21,6 +21,8 @@ export class FairShare {
   sharing = 0;
   /** Requests that a ring of weight 1 is given at a time: what the smallest guest has out at once. */
   batch = LEAST_BATCH;
+  /** Cost of the turn of a ring that has the least weight. */
+  turn = LEAST_BATCH * SMALL_REQUEST_COST;
   private now = 0;
   private rounds = 0;
 
@@ -50,6 +52,7 @@ export class FairShare {
     this.sharing = sharing;
     // Weights need a choice: a ring whose every request is taken at once has none waiting when its turn comes again.
     this.batch = heaviest === lightest ? smallest : smallest / 2;
+    this.turn = this.batch * lightest * SMALL_REQUEST_COST;
     if (active > 0) this.age(queues);
     return active > 0;
   }
