@@ -1,5 +1,6 @@
 // Real software on a virtual disk: SQLite with transactions, a FAT file system.
 
+import type { Disk } from '@splitring/frontend';
 import { createFatDiskIo } from '@splitring/frontend/fat';
 import { DiskFiles, installSqliteVfs } from '@splitring/frontend/sqlite';
 import sqlite3InitModule from '@sqlite.org/sqlite-wasm';
@@ -80,4 +81,28 @@ test('FAT files written through the disk are found after mounting anew', async (
   t.is(fatfs.f_read(file, buffer, bytes.length, work), 0);
   t.true(isSame(fatfs.HEAPU8.subarray(buffer, buffer + bytes.length), bytes));
   t.true(lab.ram.flushes > 0);
+});
+
+test('createFatDiskIo counts sectors without a sign, and aligns to the medium where that makes sense', (t) => {
+  const asked: number[] = [];
+  const told: number[] = [];
+  const blocks = { blockBytes: 512, physicalBlockBytes: 4096, capacityBytes: 2 ** 42, hasDiscard: true };
+  const calls = {
+    readSync: (offset: number) => asked.push(offset),
+    writeSync: (offset: number) => asked.push(offset),
+    discardSync: (offset: number, bytes: number) => asked.push(offset, bytes),
+  };
+  const io = (more: object) => createFatDiskIo({ ...blocks, ...calls, ...more } as unknown as Disk); // all it uses
+  const memory = {
+    HEAPU8: new Uint8Array(512),
+    setValue: (_: number, value: number) => told.push(value),
+    getValue: (at: number) => (at === 0 ? -2 : -1),
+  };
+  io({}).read(memory, 0, 0, -2, 1);
+  io({}).write(memory, 0, 0, -1, 1);
+  io({}).ioctl(memory, 0, 4, 0);
+  t.deepEqual(asked, [(2 ** 32 - 2) * 512, (2 ** 32 - 1) * 512, (2 ** 32 - 2) * 512, 1024]);
+  io({}).ioctl(memory, 0, 1, 0);
+  for (const physicalBlockBytes of [4096, 1536, 2 ** 30]) io({ physicalBlockBytes }).ioctl(memory, 0, 3, 0);
+  t.deepEqual(told, [2 ** 32 - 1, 8, 1, 1]);
 });

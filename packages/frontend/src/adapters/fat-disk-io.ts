@@ -13,6 +13,11 @@ const GET_SECTOR_SIZE = 2;
 const GET_BLOCK_SIZE = 3;
 const CTRL_TRIM = 4;
 
+/** FatFs counts sectors in 32 bits, which arrive here as if they had a sign. */
+const MAX_SECTORS = 2 ** 32 - 1;
+/** Largest block that FatFs aligns to, in sectors. diskio.h, GET_BLOCK_SIZE */
+const MAX_ALIGN_SECTORS = 32_768;
+
 /** What FatFs hands to every call: its memory. */
 interface FatFsMemory {
   readonly HEAPU8: Uint8Array;
@@ -52,9 +57,11 @@ export function createFatDiskIo(disk: Disk): FatDiskIo {
     initialize: () => protection,
     status: () => protection,
     read: (fatfs, _drive, buffer, sector, count) =>
-      attempt(() => disk.readSync(sector * blockBytes, part(fatfs, buffer, count))),
+      attempt(() => disk.readSync((sector >>> 0) * blockBytes, part(fatfs, buffer, count))),
     write: (fatfs, _drive, buffer, sector, count) =>
-      disk.isReadOnly ? RES_WRPRT : attempt(() => disk.writeSync(sector * blockBytes, part(fatfs, buffer, count))),
+      disk.isReadOnly
+        ? RES_WRPRT
+        : attempt(() => disk.writeSync((sector >>> 0) * blockBytes, part(fatfs, buffer, count))),
     ioctl: (fatfs, _drive, command, buffer) => control(disk, fatfs, command, buffer, attempt),
   };
 }
@@ -71,17 +78,17 @@ function control(
     case CTRL_SYNC:
       return attempt(() => disk.flushSync());
     case GET_SECTOR_COUNT:
-      fatfs.setValue(buffer, disk.capacityBytes / blockBytes, 'i32');
+      fatfs.setValue(buffer, Math.min(MAX_SECTORS, disk.capacityBytes / blockBytes), 'i32');
       return RES_OK;
     case GET_SECTOR_SIZE:
       fatfs.setValue(buffer, blockBytes, 'i16');
       return RES_OK;
     case GET_BLOCK_SIZE:
-      fatfs.setValue(buffer, 1, 'i32');
+      fatfs.setValue(buffer, alignSectors(disk), 'i32');
       return RES_OK;
     case CTRL_TRIM: {
-      const first = fatfs.getValue(buffer, 'i32');
-      const last = fatfs.getValue(buffer + 4, 'i32');
+      const first = fatfs.getValue(buffer, 'i32') >>> 0;
+      const last = fatfs.getValue(buffer + 4, 'i32') >>> 0;
       return attempt(() => {
         if (disk.hasDiscard) disk.discardSync(first * blockBytes, (last - first + 1) * blockBytes);
       });
@@ -89,4 +96,11 @@ function control(
     default:
       return RES_PARERR;
   }
+}
+
+/** What a new file system aligns its clusters to: blocks that the medium writes without reading them first. */
+function alignSectors(disk: Disk): number {
+  const sectors = disk.physicalBlockBytes / disk.blockBytes;
+  const isAligned = Number.isInteger(Math.log2(sectors)) && sectors <= MAX_ALIGN_SECTORS;
+  return isAligned ? sectors : 1; // the number is the back end's
 }

@@ -39,6 +39,7 @@ const SQLITE_IOERR_WRITE = SQLITE_IOERR | (3 << 8);
 const SQLITE_IOERR_FSYNC = SQLITE_IOERR | (4 << 8);
 const SQLITE_IOERR_TRUNCATE = SQLITE_IOERR | (6 << 8);
 const SQLITE_IOERR_DELETE = SQLITE_IOERR | (10 << 8);
+const SQLITE_IOERR_CLOSE = SQLITE_IOERR | (16 << 8);
 const SQLITE_OPEN_CREATE = 4;
 const SQLITE_OPEN_DELETEONCLOSE = 8;
 const SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN = 0x800;
@@ -100,7 +101,7 @@ class OpenFiles {
     const { files } = this;
     return {
       xCheckReservedLock: (_file: Pointer, out: Pointer) => this.poke32(out, 0),
-      xClose: (file: Pointer) => this.close(file),
+      xClose: (file: Pointer) => this.guard(SQLITE_IOERR_CLOSE, () => this.close(file)),
       xDeviceCharacteristics: () => SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN,
       xFileControl: () => SQLITE_NOTFOUND,
       xFileSize: (file: Pointer, out: Pointer) => this.poke64(out, this.file(file).sizeBytes),
@@ -155,11 +156,10 @@ class OpenFiles {
     return SQLITE_OK;
   }
 
-  private close(pointer: Pointer): number {
+  private close(pointer: Pointer): void {
     const open = this.open.get(pointer);
-    this.open.delete(pointer);
+    this.open.delete(pointer); // closed whatever becomes of a file that was to be removed
     if (open?.isDeletedOnClose === true) this.files.remove(open.file.name);
-    return SQLITE_OK;
   }
 
   private file(pointer: Pointer): DiskFile {
