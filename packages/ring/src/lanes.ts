@@ -19,8 +19,41 @@ export function copyWords(from: Int32Array, fromWord: number, to: Int32Array, to
   for (; left > 0; left -= 1, f += 1, t += 1) to[t] = from[f] as number;
 }
 
-/** Copy `lanes` lanes of eight bytes, straight-line as far as possible. */
+/**
+ * Copy `lanes` lanes of eight bytes, four at a time.
+ *
+ * Short, because a channel's send is long: with eight at a time it is more than V8 inlines into a loop that was compiled after
+ * it (64 B: a third of the processes at half speed, instead of a tenth).
+ */
 export function copyLanes(
+  from: BigInt64Array,
+  fromLane: number,
+  to: BigInt64Array,
+  toLane: number,
+  lanes: number,
+): void {
+  let f = fromLane;
+  let t = toLane;
+  for (let left = lanes >> 2; left > 0; left -= 1, f += 4, t += 4) {
+    to[t] = from[f] as bigint;
+    to[t + 1] = from[f + 1] as bigint;
+    to[t + 2] = from[f + 2] as bigint;
+    to[t + 3] = from[f + 3] as bigint;
+  }
+  if ((lanes & 2) !== 0) {
+    to[t] = from[f] as bigint;
+    to[t + 1] = from[f + 1] as bigint;
+    f += 2;
+    t += 2;
+  }
+  if ((lanes & 1) !== 0) to[t] = from[f] as bigint;
+}
+
+/**
+ * The same, straight-line as far as possible: a tenth faster for slots of 112 B. The end is written out, because a call of
+ * `copyLanes` for it is inlined or not, by chance.
+ */
+export function copySlotLanes(
   from: BigInt64Array,
   fromLane: number,
   to: BigInt64Array,

@@ -2,7 +2,7 @@
 // hot path: bench cases oneway-8 to oneway-16384
 import type { CopyHelper } from './copy-wasm.ts';
 import { RingError } from './error.ts';
-import { copyLanes, copyWords, prefersLanes } from './lanes.ts';
+import { copySlotLanes, copyWords, prefersLanes } from './lanes.ts';
 import type { SharedMemory } from './shared-memory.ts';
 
 /** From this size on lanes are beaten by `set` between views made beforehand, and by the native helper of a wasm memory. */
@@ -103,7 +103,7 @@ export class SlotBuffer {
   copyPlace(source: SlotBuffer, from: number, to: number): void {
     const lanes = this.strideLanes;
     if (lanes < this.lanesBelow) {
-      copyLanes(source.lanes, Math.imul(from, lanes), this.lanes, Math.imul(to, lanes), lanes);
+      copySlotLanes(source.lanes, Math.imul(from, lanes), this.lanes, Math.imul(to, lanes), lanes);
     } else {
       this.copyOthers(source, from, to, 1);
     }
@@ -114,7 +114,7 @@ export class SlotBuffer {
     const lanes = this.strideLanes;
     const isShort = lanes < this.lanesBelow;
     if (isShort && (count * lanes < NATIVE_FROM_LANES || this.helperFor(source) === undefined)) {
-      copyLanes(source.lanes, from * lanes, this.lanes, to * lanes, count * lanes);
+      copySlotLanes(source.lanes, from * lanes, this.lanes, to * lanes, count * lanes);
     } else {
       this.copyOthers(source, from, to, count);
     }
