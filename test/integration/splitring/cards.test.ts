@@ -60,6 +60,22 @@ test.serial(
   },
 );
 
+test.serial('a trunk carries VLANs from bridge to bridge, and keeps them apart', async (t) => {
+  const uplinks = [{ bridge: 'lan0', to: 'lan1', trunk: true }];
+  const host = await createHost({ driverDomains: [{ name: 'net', bridges: ['lan0', 'lan1'], uplinks }] });
+  try {
+    const guest = (name: string, bridge: string, vlan: number, asks: number) =>
+      host.createDomain({ name, program: echo, args: { asks }, nics: [{ bridge, vlan }] });
+    await guest('echo', 'lan1', 7, 0);
+    const [same, other] = [await guest('same', 'lan0', 7, 20), await guest('other', 'lan0', 8, 20)];
+    const { result, message } = await same.exited;
+    t.like(result as object, { answered: 20, wrong: 0 }, message);
+    t.like((await other.shutdown()).result as object, { answered: 0 });
+  } finally {
+    await host.close();
+  }
+});
+
 test.serial('a cable to a bridge that does not exist is a clear error', async (t) => {
   const creating = createHost({
     driverDomains: [{ name: 'net', bridges: ['lan0'], uplinks: [{ bridge: 'lan0', to: 'lan9' }] }],

@@ -74,6 +74,25 @@ test('Bridge never carries frames between ports of one split horizon', (t) => {
   t.is(out.length + other.length, 2);
 });
 
+test('Uplink as a trunk tags what is in a VLAN, and lets nobody without one write a tag of his own', (t) => {
+  const { lab, guest, out, uplink } = world({ isTrunk: true });
+  const inside = lab.guest({ link: { vlan: 7 } });
+  const tagged = etherFrame(OUTSIDE, guest.mac, pattern(60, 1));
+  tagged.set([0x81, 0x00, 0x00, 7], 12);
+  guest.nic.send(tagged);
+  guest.nic.send(etherFrame(OUTSIDE, guest.mac, pattern(60, 2)));
+  inside.nic.send(etherFrame(OUTSIDE, inside.mac, pattern(60, 3)));
+  lab.machine.settle();
+  t.deepEqual(
+    out.map((frame) => [...frame.subarray(6, 16)].slice(5)),
+    [
+      [guest.mac[5], 0x88, 0xb5, ...pattern(60, 2).subarray(0, 2)],
+      [inside.mac[5], 0x81, 0x00, 0x00, 7],
+    ],
+  );
+  t.like(uplink.counters, { txOffered: 3, txFrames: 2, txUnsuitable: 1 });
+});
+
 test('VXLAN headers are those of RFC 7348, and strangers are refused', (t) => {
   const frame = pattern(60, 1);
   const datagram = encapsulate(0x123456, frame);

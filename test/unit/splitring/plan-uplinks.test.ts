@@ -54,6 +54,20 @@ test('planUplinks makes further functions of a named card on the same device, wh
   t.is(new Set(near.map(({ mac }) => mac.join())).size, 3);
 });
 
+test('planUplinks puts cards, both ends of a cable, and sockets into their VLANs', (t) => {
+  const { uplinks, cables } = plan([
+    { bridge: 'lan0', to: 'lan1', trunk: true },
+    { bridge: 'lan2', listen: '/a.sock', vlan: 7 },
+    { bridge: 'lan2', connect: '/b.sock', vlan: 8, card: {} },
+  ]);
+  t.like(cables[0], { near: [{ lane: { isTrunk: true } }], far: { lane: { isTrunk: true } } });
+  t.like(cables[1], { near: [{ lane: { vlan: 8 } }] });
+  t.deepEqual(
+    uplinks.map(({ lane }) => lane),
+    [{ vlan: 7 }, {}],
+  );
+});
+
 const impossible: readonly (readonly [string, Uplinks, string, RegExp])[] = [
   ['a cable to a bridge that is not there', [{ bridge: 'lan0', to: 'lan9' }], 'NO_SUCH_BRIDGE', /there is lan0, lan1/],
   ['a card in a bridge that is not there', [{ bridge: 'lan9', to: 'lan0' }], 'NO_SUCH_BRIDGE', /lan9/],
@@ -86,6 +100,7 @@ const impossible: readonly (readonly [string, Uplinks, string, RegExp])[] = [
     'BAD_CONFIG',
     /joined twice/,
   ],
+  ['a trunk in one VLAN', [{ bridge: 'lan0', listen: '/a.sock', vlan: 7, trunk: true }], 'BAD_CONFIG', /not both/],
   ['a function of no card', [{ bridge: 'lan0', functionOf: 'eth0' }], 'BAD_CONFIG', /no card "eth0": there is none/],
   [
     'a function of another card',

@@ -34,7 +34,7 @@ async function openUplink(lab: NetLab, name: string) {
   const server: Server = createServer();
   const accepted = once(server, 'connection') as Promise<[Socket]>;
   await once(server.listen(path), 'listening');
-  const uplinks = [{ bridge: 'lan0', index: 3, connect: path }];
+  const uplinks = [{ bridge: 'lan0', index: 3, lane: {}, connect: path }];
   const counters = { buffer: new SharedArrayBuffer(8), names: [] };
   const role = { kind: 'driver', disks: [], bridges: ['lan0'], counters, cables: [], uplinks, captures: {} } as const;
   const networks = await openNetworks(role, lab.driver, new Map([['lan0', lab.bridge]]));

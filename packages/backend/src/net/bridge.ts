@@ -3,7 +3,7 @@
 import type { Clock, Stepped } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
 import { addCounters, type BridgeCounters, createBridgeCounters } from './bridge-counters.ts';
-import type { Frame } from './frame.ts';
+import { type Frame, RAW_VLAN } from './frame.ts';
 import { MacTable } from './mac-table.ts';
 import { RateLimit } from './rate-limit.ts';
 
@@ -217,9 +217,6 @@ export class BridgeLink {
     return true;
   }
 }
-
-/** EtherType of a VLAN tag as {@link Frame.rawType} has it. */
-const RAW_VLAN = 0x0081;
 
 /** The source's first four bytes from the two words that they straddle. */
 function sourceLow(word1: number, word2: number): number {

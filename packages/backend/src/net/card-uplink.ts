@@ -4,7 +4,7 @@ import type { Kernel } from '@splitring/hypervisor';
 import { XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
 import type { Bridge, BridgeLink, BridgePort, LinkOptions, Verdict } from './bridge.ts';
 import { VERDICT } from './bridge.ts';
-import { Frame } from './frame.ts';
+import { Frame, RAW_VLAN } from './frame.ts';
 import { linearise, PrivatePage, wrapPrivate } from './private-page.ts';
 import { MAX_SEGMENTS } from './soft-offload.ts';
 
@@ -18,7 +18,7 @@ export interface CardUplinkCounters {
   txNoRoom: number;
   /** Frames while the link was down. */
   txNoLink: number;
-  /** Frames that ask for more segments than is sensible. */
+  /** Frames that ask for more segments than is sensible, and untagged networks' own tags on a trunk. */
   txUnsuitable: number;
   /** Frames that the card received. */
   rxFrames: number;
@@ -72,6 +72,8 @@ export class CardUplink implements BridgePort {
     if (frame.gsoSizeBytes !== 0 && frame.lengthBytes > frame.gsoSizeBytes * MAX_SEGMENTS) {
       return this.#drop('txUnsuitable');
     }
+    // On a trunk a tag of the sender's own would be taken for ours: another VLAN.
+    if (this.link.isTrunk && frame.vlan === 0 && frame.rawType === RAW_VLAN) return this.#drop('txUnsuitable');
     const lengthBytes = linearise(frame, this.#scratch);
     if (!this.#driver.send(this.#scratch.bytes.subarray(0, lengthBytes), this.#offload(frame))) {
       return canWait ? VERDICT.held : this.#drop('txNoRoom');

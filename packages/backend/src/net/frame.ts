@@ -38,6 +38,13 @@ export interface FramePage {
   slice(start: number, lengthBytes: number): Uint8Array;
 }
 
+/** EtherTypes as {@link Frame.rawType} has them. */
+export const RAW_IPV4 = 0x0008;
+/** IPv6. */
+export const RAW_IPV6 = 0xdd86;
+/** A VLAN tag follows. */
+export const RAW_VLAN = 0x0081;
+
 /** Most fragments in one frame: slots that a packet may have, and the first. */
 export const MAX_FRAGMENTS = 21;
 

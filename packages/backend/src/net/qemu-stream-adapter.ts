@@ -1,7 +1,7 @@
 // Sockets that speak QEMU's stream framing: QEMU guests attach to the bridge, or the bridge attaches to passt.
 import { connect, createServer, type NetConnectOpts, type Server, type Socket } from 'node:net';
 import type { Kernel, Stepped } from '@splitring/hypervisor';
-import type { Bridge } from './bridge.ts';
+import type { Bridge, LinkOptions } from './bridge.ts';
 import { Redial } from './redial.ts';
 import { frameForStream, StreamDecoder } from './stream-framing.ts';
 import { Uplink } from './uplink.ts';
@@ -30,13 +30,14 @@ export async function listenForStreams(
   bridge: Bridge,
   kernel: Kernel,
   address: StreamAddress,
+  link: LinkOptions = {},
 ): Promise<StreamListener> {
   const uplinks = new Set<Uplink>();
   const sockets = new Set<Socket>();
   let count = 0;
   const server = createServer((socket) => {
     count += 1;
-    const uplink = new Uplink(`stream${count}`, bridge, kernel, (frame) => sendOn(socket, frame));
+    const uplink = new Uplink(`stream${count}`, bridge, kernel, (frame) => sendOn(socket, frame), link);
     serve(socket, uplink);
     sockets.add(socket);
     uplinks.add(uplink);
@@ -74,6 +75,8 @@ export interface StreamConnection {
 export interface ConnectStreamOptions {
   /** Told when the peer has hung up (false), and when it answers again (true). */
   readonly onCarrier?: (isOn: boolean) => void;
+  /** The port's place on the bridge. */
+  readonly link?: LinkOptions;
 }
 
 /**
@@ -93,7 +96,7 @@ export async function connectStream(
   const target: NetConnectOpts = { ...address };
   let socket = await reach(target);
   let isClosed = false;
-  const uplink = new Uplink('stream0', bridge, kernel, (frame) => sendOn(socket, frame));
+  const uplink = new Uplink('stream0', bridge, kernel, (frame) => sendOn(socket, frame), options.link);
   const redial = new Redial(kernel.clock, {
     dial: () => watch(connect(target)),
     hangUp: () => socket.destroy(),

@@ -1,14 +1,9 @@
 // One packet of a guest from the moment its slots are taken until they are answered.
 import { XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6 } from '@splitring/hypervisor/io';
 import type { BackRing } from 'sharedarraybuffer-ring';
-import { Frame } from './frame.ts';
+import { Frame, RAW_IPV4, RAW_IPV6, RAW_VLAN } from './frame.ts';
 import type { MappedPage, MappedPages } from './mapped-pages.ts';
 import { TxChain } from './tx-chain.ts';
-
-// EtherTypes as `Frame.rawType` has them.
-const RAW_IPV4 = 0x0008;
-const RAW_IPV6 = 0xdd86;
-const RAW_VLAN = 0x0081;
 
 /** Whether a frame can be of the protocol that its offload fields speak of; what a tag hides is seen when it is used. */
 function fitsOffload({ rawType, gsoType }: Frame): boolean {

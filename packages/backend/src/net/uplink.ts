@@ -4,7 +4,7 @@ import type { Kernel, Stepped } from '@splitring/hypervisor';
 import { XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
 import type { Bridge, BridgeLink, BridgePort, LinkOptions, Verdict } from './bridge.ts';
 import { VERDICT } from './bridge.ts';
-import { Frame } from './frame.ts';
+import { Frame, RAW_VLAN } from './frame.ts';
 import { PrivatePage, wrapPrivate } from './private-page.ts';
 import { toWireFrames } from './soft-offload.ts';
 
@@ -26,7 +26,7 @@ export interface UplinkCounters {
   txFailed: number;
   /** Frames that the carrier had no room for. */
   txDropped: number;
-  /** Frames whose flags promised what their headers do not hold. */
+  /** Frames whose flags promised what their headers do not hold, and untagged networks' own tags on a trunk. */
   txUnsuitable: number;
   /** Frames while there was nobody at the other end. */
   txNoCarrier: number;
@@ -100,6 +100,11 @@ export class Uplink implements BridgePort, Stepped {
     }
     let isCarried = true;
     const tag = this.link.isTrunk ? frame.vlan : 0;
+    if (this.link.isTrunk && tag === 0 && frame.rawType === RAW_VLAN) {
+      this.counters.txOffered += 1;
+      this.counters.txUnsuitable += 1;
+      return VERDICT.dropped; // a tag of the sender's own would be taken for ours: another VLAN
+    }
     const count = toWireFrames(frame, (bytes) => {
       if (this.#carry(tag === 0 ? bytes : insertTag(bytes, tag))) this.counters.txFrames += 1;
       else {

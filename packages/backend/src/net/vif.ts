@@ -3,7 +3,7 @@
 import { type Clock, type DomId, PAGE_SIZE } from '@splitring/hypervisor';
 import { XEN_NETIF_GSO_TYPE_TCPV4, XEN_NETIF_GSO_TYPE_TCPV6 } from '@splitring/hypervisor/io';
 import { type BridgePort, VERDICT, type Verdict } from './bridge.ts';
-import type { Frame } from './frame.ts';
+import { type Frame, RAW_IPV4 } from './frame.ts';
 import { MulticastFilter } from './multicast-filter.ts';
 import { MAX_SEGMENTS, toWire } from './soft-offload.ts';
 import { createVifCounters, type VifCounters } from './vif-counters.ts';
@@ -32,9 +32,6 @@ const FEWEST_ABILITIES: VifAbilities = {
   canBlankV4: true,
   canBlankV6: false,
 };
-
-/** EtherType of IPv4 as {@link Frame.rawType} has it. */
-const RAW_IPV4 = 0x0008;
 
 /** One virtual interface. */
 export class Vif implements BridgePort {

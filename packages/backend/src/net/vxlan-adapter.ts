@@ -2,7 +2,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { isIPv6, SocketAddress } from 'node:net';
 import type { Kernel } from '@splitring/hypervisor';
-import type { Bridge } from './bridge.ts';
+import type { Bridge, LinkOptions } from './bridge.ts';
 import { Uplink } from './uplink.ts';
 import { decapsulate, encapsulate, VXLAN_PORT } from './vxlan.ts';
 
@@ -16,6 +16,8 @@ export interface VxlanOptions {
   readonly port?: number;
   /** Address to bind to; all by default. */
   readonly localAddress?: string;
+  /** The ports' place on the bridge. */
+  readonly link?: LinkOptions;
 }
 
 /** Datagrams that may wait in the socket; more are dropped. */
@@ -49,7 +51,7 @@ export async function openVxlan(bridge: Bridge, kernel: Kernel, options: VxlanOp
   await bound(socket, port, localAddress);
   let queued = 0;
   let strangers = 0;
-  const link = { splitHorizon: `vxlan ${vni}` };
+  const link = { ...options.link, splitHorizon: `vxlan ${vni}` };
   const open = (remote: string): Uplink => {
     const uplink: Uplink = new Uplink(
       `vxlan${vni}-${remote}`,

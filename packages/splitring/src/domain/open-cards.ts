@@ -58,7 +58,7 @@ export class OpenCards {
       queuePairs: card.queuePairs,
     });
     this.#kernel.add(driver);
-    new CardUplink(card.name, bridge, this.#kernel, driver);
+    new CardUplink(card.name, bridge, this.#kernel, driver, card.lane);
   }
 
   /** The far end of a cable that leaves the machine: a small bridge, on which the uplinks are ports. */

@@ -65,20 +65,21 @@ async function open(uplink: UplinkBoot, bridge: Bridge, kernel: Kernel): Promise
       const tunnel = await openVxlan(bridge, kernel, {
         vni,
         remotes,
+        link: uplink.lane,
         ...(port === undefined ? {} : { port }),
         ...(localAddress === undefined ? {} : { localAddress }),
       });
       return () => tunnel.close();
     }
     if ('listen' in uplink) {
-      const listener = await listenForStreams(bridge, kernel, { path: uplink.listen });
+      const listener = await listenForStreams(bridge, kernel, { path: uplink.listen }, uplink.lane);
       return () => listener.close();
     }
     const stream = await connectStream(
       bridge,
       kernel,
       { path: uplink.connect },
-      { onCarrier: (isOn) => tell(isOn, uplink, uplink.connect, kernel) },
+      { link: uplink.lane, onCarrier: (isOn) => tell(isOn, uplink, uplink.connect, kernel) },
     );
     return () => stream.close();
   } catch (error) {

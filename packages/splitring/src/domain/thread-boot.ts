@@ -18,8 +18,15 @@ export interface DiskBoot {
   readonly isReadonly: boolean;
 }
 
+/** A port's place among the VLANs of its bridge: in one, a trunk of all, or on the untagged network. */
+export interface LaneBoot {
+  readonly vlan?: number;
+  readonly isTrunk?: boolean;
+}
+
 /** A way of a bridge out of the machine. */
 export type UplinkBoot = {
+  readonly lane: LaneBoot;
   readonly bridge: string;
   /** Its position in the configuration of its driver domain. */
   readonly index: number;
@@ -53,6 +60,7 @@ export interface CardBoot {
   readonly mac: Uint8Array;
   /** Queue pairs that its driver uses. */
   readonly queuePairs: number;
+  readonly lane: LaneBoot;
 }
 
 /** A cable from a card to another one, or to a bridge of that name beyond which sockets lie. */

@@ -67,9 +67,13 @@ const card = z.strictObject({
 });
 
 const ipAddress = z.union([z.ipv4(), z.ipv6()], 'write an IPv4 or IPv6 address');
+const vlan = z.int().min(1).max(4094);
+/** Where a way out lies among the VLANs of its bridge: in one, on a trunk of all (tagged), or on the untagged network. */
+const lane = { vlan: vlan.optional(), trunk: z.boolean().default(false) };
 const ways = [
   z.strictObject({
     bridge: name,
+    ...lane,
     /** A VXLAN network to other hosts. */
     vxlan: z.strictObject({
       vni: z.int().min(0).max(0xff_ffff),
@@ -80,13 +84,13 @@ const ways = [
     card: card.optional(),
   }),
   /** A Unix socket where QEMU guests attach (`-netdev stream`). */
-  z.strictObject({ bridge: name, listen: z.string().min(1), card: card.optional() }),
+  z.strictObject({ bridge: name, ...lane, listen: z.string().min(1), card: card.optional() }),
   /** A Unix socket of passt to attach to. */
-  z.strictObject({ bridge: name, connect: z.string().min(1), card: card.optional() }),
+  z.strictObject({ bridge: name, ...lane, connect: z.string().min(1), card: card.optional() }),
   /** A cable to another bridge of this driver domain, with a card at each end. */
-  z.strictObject({ bridge: name, to: name, card: card.optional() }),
+  z.strictObject({ bridge: name, ...lane, to: name, card: card.optional() }),
   /** A further function of a named card: the card's embedded switch joins its functions and its cable. */
-  z.strictObject({ bridge: name, functionOf: name, queues }),
+  z.strictObject({ bridge: name, ...lane, functionOf: name, queues }),
 ] as const;
 const uplink = z.union(ways, 'say where it leads: one of vxlan, listen, connect, to, functionOf');
 
@@ -126,7 +130,7 @@ const guestNic = z.strictObject({
   bridge: name,
   mac: mac.optional(),
   /** The VLAN that the card is in, untagged for the guest; without it, the bridge's untagged network. */
-  vlan: z.int().min(1).max(4094).optional(),
+  vlan: vlan.optional(),
   /** Bytes a second that the guest may send. */
   rate: size.optional(),
   /** Bytes a second of broadcasts and multicasts that it may send; more are dropped and counted. */

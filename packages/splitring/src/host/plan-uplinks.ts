@@ -1,7 +1,7 @@
 // Turns the configured uplinks of a driver domain into what its thread opens: sockets, cards and cables.
 import { formatRoutingId, type RoutingId } from '@splitring/hypervisor';
 import { SplitringError } from 'sharedarraybuffer-ring';
-import type { CableBoot, CardBoot, UplinkBoot } from '../domain/thread-boot.ts';
+import type { CableBoot, CardBoot, LaneBoot, UplinkBoot } from '../domain/thread-boot.ts';
 import type { CheckedCard, CheckedUplink } from './config.ts';
 
 const PLAIN_CARD: CheckedCard = { queues: 1, faults: {}, seed: 1 };
@@ -39,37 +39,37 @@ export function planUplinks(
   const cards = new Map<string, Card>();
   const networks = new Networks();
   const functions: RoutingId[] = [];
-  const add = (card: Card, bridge: string, queuePairs: number): void => {
+  const add = (card: Card, bridge: string, queuePairs: number, lane: LaneBoot): void => {
     if (!bridges.includes(bridge)) throw noBridge(bridge, bridges);
     const routingId = (card.device + card.functions.length) as RoutingId; // below eight: of the same device
     // Locally administered; unique within the machine, as its function is.
     const mac = Uint8Array.of(2, 0x82, 0x57, 0x60, routingId >>> 8, routingId & 0xff);
     const name = `${bridge} card ${formatRoutingId(routingId)}`;
-    card.functions.push({ name, bridge, routingId, mac, queuePairs });
+    card.functions.push({ name, bridge, routingId, mac, queuePairs, lane });
     functions.push(routingId);
   };
-  const make = (bridge: string, { queues }: CheckedCard): Card => {
+  const make = (bridge: string, { queues }: CheckedCard, lane: LaneBoot): Card => {
     const made: Card = { device: allocate(), functions: [] };
-    add(made, bridge, queues);
+    add(made, bridge, queues, lane);
     return made;
   };
   for (const [index, uplink] of uplinks.entries()) {
     if ('functionOf' in uplink) continue;
     const { bridge } = uplink;
     if (!('to' in uplink) && uplink.card === undefined) {
-      sockets.push({ ...uplink, index });
+      sockets.push({ ...uplink, index, lane: laneOf(uplink) });
       continue;
     }
     const card = uplink.card ?? PLAIN_CARD;
-    const near = make(bridge, card);
+    const near = make(bridge, card, laneOf(uplink));
     if (card.name !== undefined) {
       if (cards.has(card.name)) throw bad(`two cards are named "${card.name}": rename one`);
       cards.set(card.name, near);
     }
     const outside = `${bridge}-outside-${cables.length}`;
     if ('to' in uplink) networks.join(bridge, uplink.to);
-    else sockets.push({ ...uplink, index, bridge: outside });
-    const far = 'to' in uplink ? make(uplink.to, card).functions[0] : undefined;
+    else sockets.push({ ...uplink, index, bridge: outside, lane: {} }); // the card has tagged the frames
+    const far = 'to' in uplink ? make(uplink.to, card, laneOf(uplink)).functions[0] : undefined;
     cables.push({ near: near.functions, far: far ?? { outside }, faults: present(card.faults), seed: card.seed });
   }
   for (const uplink of uplinks) {
@@ -80,7 +80,7 @@ export function planUplinks(
     }
     if (card.functions.length === MAX_FUNCTIONS) throw bad(`card "${uplink.functionOf}" has no function left`);
     const [first] = card.functions;
-    add(card, uplink.bridge, uplink.queues);
+    add(card, uplink.bridge, uplink.queues, laneOf(uplink));
     if (first !== undefined) networks.join(first.bridge, uplink.bridge);
   }
   return { uplinks: sockets, cables, functions };
@@ -101,6 +101,13 @@ class Networks {
     const above = this.#root.get(bridge);
     return above === undefined ? bridge : this.#find(above);
   }
+}
+
+/** Where an uplink, at both ends if it leads to another bridge, lies among the VLANs. */
+function laneOf({ vlan, trunk }: CheckedUplink): LaneBoot {
+  if (trunk && vlan !== undefined) throw bad(`an uplink is in VLAN ${vlan} or a trunk of all of them, not both`);
+  if (trunk) return { isTrunk: true };
+  return vlan === undefined ? {} : { vlan };
 }
 
 /** The faults that are set. */
