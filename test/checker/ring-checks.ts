@@ -1,7 +1,14 @@
 // The explorations that the rings must pass, shipped, and that find the planted bugs.
 import type { Scenario } from './explore.ts';
 import type { RingLibrary } from './plants.ts';
-import { byteStream, fixedBatched, fixedProducerKilled, fixedStream, type StreamWorld } from './stream-scenarios.ts';
+import {
+  byteStream,
+  fixedBatched,
+  fixedMany,
+  fixedProducerKilled,
+  fixedStream,
+  type StreamWorld,
+} from './stream-scenarios.ts';
 import {
   type XenWorld,
   xenBackKilled,
@@ -31,6 +38,7 @@ const SCENARIOS = [
   { make: xenHostileBack, files: XEN },
   { make: fixedStream, files: FIXED },
   { make: fixedBatched, files: FIXED },
+  { make: fixedMany, files: FIXED },
   { make: fixedProducerKilled, files: FIXED },
   { make: byteStream, files: ['byte-ring.ts'] },
 ] as const;

@@ -89,6 +89,49 @@ export function fixedBatched(lib: RingLibrary, at: number): Scenario<StreamWorld
   return fixedStream(lib, at, SLOTS);
 }
 
+/** Several messages in one call at either end: what fits goes, across the seam too, and the rest the next time. */
+export function fixedMany(lib: RingLibrary, at: number): Scenario<StreamWorld> {
+  return {
+    ...fixedStream(lib, at),
+    ends: [
+      {
+        name: 'producer',
+        run: (world, probe) => {
+          const producer = new lib.FixedProducer(handleOf(world), { batch: SLOTS, defer: () => {} });
+          const box = new lib.SlotBuffer(COUNT, SLOT_BYTES);
+          for (let i = 0; i < COUNT; i += 1) {
+            box.view.setUint32(box.offset(i), i + 1, true);
+            box.view.setUint32(box.offset(i) + 8, i + 11, true);
+          }
+          for (let sent = 0; sent < COUNT; ) {
+            const count = producer.trySendMany(box, sent, COUNT - sent);
+            if (count === 0) probe.pause();
+            sent += count;
+          }
+          producer.flush();
+        },
+      },
+      {
+        name: 'consumer',
+        run: (world, probe) => {
+          const consumer = new lib.FixedConsumer(handleOf(world), { batch: SLOTS });
+          const box = new lib.SlotBuffer(COUNT + SLOTS, SLOT_BYTES);
+          let got = 0;
+          while (got < COUNT) {
+            const count = consumer.tryReceiveMany(box, got, SLOTS); // room for more than may have come
+            if (count === 0) probe.pause();
+            got += count;
+          }
+          for (let i = 0; i < got; i += 1) {
+            const offset = box.offset(i);
+            probe.report(`${box.view.getUint32(offset, true)}/${box.view.getUint32(offset + 8, true)}`);
+          }
+        },
+      },
+    ],
+  };
+}
+
 /** The producer dies anywhere; a successor sends on from the message after the last published one: none lost or torn. */
 export function fixedProducerKilled(lib: RingLibrary, at: number): Scenario<StreamWorld> {
   return {
