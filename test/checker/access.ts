@@ -17,8 +17,21 @@ export interface SharedAccess {
 export interface Monitor {
   access(access: SharedAccess): unknown;
   wait(buffer: SharedArrayBuffer, at: number, load: () => unknown, expected: unknown, timeoutMs: number): string;
+  /** Like `wait`, with the answer of `Atomics.waitAsync`; where it is missing, nobody awaits. */
+  waitAsync?(
+    buffer: SharedArrayBuffer,
+    at: number,
+    load: () => unknown,
+    expected: unknown,
+    timeoutMs: number,
+  ): AsyncWait;
   notify(buffer: SharedArrayBuffer, at: number, count: number): number;
 }
+
+/** What `Atomics.waitAsync` answers. */
+export type AsyncWait =
+  | { readonly async: true; readonly value: Promise<string> }
+  | { readonly async: false; readonly value: string };
 
 let monitor: Monitor | undefined;
 

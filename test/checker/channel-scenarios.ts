@@ -1,105 +1,53 @@
-// Small worlds in which the message channel is explored: a lane of 64 bytes, three or four messages, a seam, sleeps, deaths.
-import type { EndProgram, Outcome, Probe, Scenario } from './explore.ts';
+// Small worlds in which the message channel is explored: a lane of 64 bytes, three messages, a seam, sleeps, deaths.
+import {
+  CAPACITY_BYTES,
+  type ChannelVariant,
+  type ChannelWorld,
+  codeOf,
+  expected,
+  LENGTHS,
+  LINE_BYTES,
+  messageOf,
+  mustBe,
+  nameOf,
+  openBlocking,
+  owner,
+  RECEIVER_THREAD,
+  reports,
+  SENDER_THREAD,
+  setup,
+  unfinished,
+} from './channel-world.ts';
+import type { Probe, Scenario } from './explore.ts';
 import type { RingLibrary } from './plants.ts';
-
-const CAPACITY_BYTES = 64;
-const LINE_BYTES = 128;
-const LANE_LINES = 6;
-const THREAD = Symbol.for('sharedarraybuffer-ring.thread');
-/** Payload lengths: with their headers 24, 32 and 32 bytes, so that a lane of 64 is full twice and every start meets the seam. */
-const LENGTHS = [16, 24, 24];
-
-/** The shared memory of one channel. */
-export interface ChannelWorld {
-  readonly buffer: SharedArrayBuffer;
-  readonly producers: number;
-}
-
-/** What a scenario varies. */
-export interface ChannelVariant {
-  /** Where both positions start. */
-  readonly at: number;
-  readonly producers?: number;
-  readonly preemptions?: number;
-}
-
-function setup(lib: RingLibrary, { at, producers = 1 }: ChannelVariant) {
-  const channel = lib.createChannel({ capacityBytes: CAPACITY_BYTES, producers, restart: 'resume' });
-  const { buffer } = channel.handle.memory;
-  if (buffer === undefined) throw new Error('a plain channel lies in a plain buffer');
-  for (let lane = 0; lane < producers; lane += 1) {
-    const base = ((4 + LANE_LINES * lane) * LINE_BYTES) / 4;
-    new Int32Array(buffer)[base] = at; // tail
-    new Int32Array(buffer)[base + 32] = at; // head
-    new Int32Array(buffer)[base + 64] = at; // dataEvent: long past
-    new Int32Array(buffer)[base + 98] = at; // roomEvent: long past
-  }
-  return () => ({ buffers: [buffer], world: { buffer, producers } });
-}
-
-/** Open the channel as another thread would: with a thread number of its own, no clock, no spinning. */
-function open(lib: RingLibrary, { buffer, producers }: ChannelWorld, thread: number) {
-  Reflect.set(globalThis, THREAD, thread);
-  const handle = {
-    kind: 'channel',
-    version: 1,
-    memory: { buffer },
-    at: 0,
-    capacityBytes: CAPACITY_BYTES,
-    producers,
-  } as const;
-  const clock = (): number => 0;
-  return lib.openChannel(handle, { wait: lib.spinThenWait({ maxSpins: 0, clock }), clock, publish: 'each' });
-}
-
-const messageOf = (n: number, length: number): Uint8Array => new Uint8Array(length).fill(n);
-const SENDER_THREAD = 11;
-const RECEIVER_THREAD = 99;
 
 function sendAll(lib: RingLibrary, world: ChannelWorld, probe: Probe, thread: number, first = 0, closes = true): void {
   try {
-    const { sender } = open(lib, world, thread);
+    const { sender } = openBlocking(lib, world, thread);
     for (let n = first; n < LENGTHS.length; n += 1) {
-      sender.sendSync(messageOf(thread * 10 + n, LENGTHS[n] ?? 0));
+      sender.sendSync(messageOf(thread, n));
       probe.report(n);
     }
     if (closes) sender.close();
   } catch (error) {
-    probe.report((error as { code?: string }).code ?? String(error));
+    probe.report(codeOf(error));
   }
 }
 
 function receiveAll(lib: RingLibrary, world: ChannelWorld, probe: Probe, count = Number.POSITIVE_INFINITY): void {
   try {
-    const { receiver } = open(lib, world, RECEIVER_THREAD);
+    const { receiver } = openBlocking(lib, world, RECEIVER_THREAD);
     for (let n = 0; n < count; n += 1) {
       const message = receiver.receiveSync();
       if (message === undefined) {
         probe.report('closed');
         return;
       }
-      const isWhole = message.every((byte) => byte === message[0]);
-      probe.report(isWhole ? `${message[0]}/${message.length}` : `torn ${[...message]}`);
+      probe.report(nameOf(message));
     }
   } catch (error) {
-    probe.report((error as { code?: string }).code ?? String(error));
+    probe.report(codeOf(error));
   }
-}
-
-const expected = (thread: number): string[] => LENGTHS.map((length, n) => `${thread * 10 + n}/${length}`);
-
-function reports({ ends }: Outcome<ChannelWorld>, name: string): string[] {
-  return (ends[name]?.reports ?? []).map(String);
-}
-
-function unfinished({ ends }: Outcome<ChannelWorld>): string | undefined {
-  const stuck = Object.entries(ends).find(([, { status }]) => status === 'asleep');
-  const others = Object.entries(ends).map(([name, end]) => `${name} ${end.status} ${end.reports.join(' ')}`);
-  return stuck === undefined ? undefined : `${stuck[0]} waits for ever (${others.join('; ')})`;
-}
-
-function mustBe(what: string, got: readonly string[], wanted: readonly string[]): string | undefined {
-  return got.join(' ') === wanted.join(' ') ? undefined : `${what}: ${got.join(' ')}, expected ${wanted.join(' ')}`;
 }
 
 /** How far the tail is from `at` after each message, padding before the seam included. */
@@ -111,18 +59,6 @@ function endsFrom(at: number): number[] {
     end += size > toSeam ? toSeam + size : size;
     return end;
   });
-}
-
-/** The owner of a thread that died: tells the channel. */
-function owner(lib: RingLibrary, of: string, thread: number): EndProgram<ChannelWorld> {
-  return {
-    name: `owner of ${of}`,
-    startsAfter: of,
-    run: (world) => {
-      const channel = open(lib, world, 1);
-      lib.watch({ threadId: thread - 1 }, channel, { end: of.startsWith('receiver') ? 'receiver' : 'sender' }).died();
-    },
-  };
 }
 
 /** Both ends block, and no close comes to help: every message once, whole, in order; nobody sleeps for ever. */
@@ -195,7 +131,7 @@ export function channelSenderResumes(lib: RingLibrary, variant: ChannelVariant):
         name: 'owner of sender',
         startsAfter: 'sender',
         run: (world) => {
-          const channel = open(lib, world, 1);
+          const channel = openBlocking(lib, world, 1);
           lib.watch({ threadId: SENDER_THREAD - 1 }, channel, { end: 'sender' }).died();
         },
       },

@@ -34,6 +34,38 @@ export function observe<T>(
   watched: readonly SharedArrayBuffer[] | ((buffer: SharedArrayBuffer) => boolean),
   body: () => T,
 ): T {
+  const restore = replaceGlobals(first, watched);
+  try {
+    return body();
+  } finally {
+    restore();
+  }
+}
+
+/**
+ * `observe` for a `body` that awaits. Nothing else on this thread may touch the watched buffers meanwhile. Rejections that
+ * nobody handles are left to the listeners that `body` adds.
+ */
+export async function observeLoops<T>(
+  first: Monitor,
+  watched: readonly SharedArrayBuffer[],
+  body: () => Promise<T>,
+): Promise<T> {
+  const restore = replaceGlobals(first, watched);
+  const listeners = process.listeners('unhandledRejection');
+  process.removeAllListeners('unhandledRejection');
+  try {
+    return await body();
+  } finally {
+    for (const listener of listeners) process.on('unhandledRejection', listener);
+    restore();
+  }
+}
+
+function replaceGlobals(
+  first: Monitor,
+  watched: readonly SharedArrayBuffer[] | ((buffer: SharedArrayBuffer) => boolean),
+): () => void {
   if (monitorInCharge() !== undefined) throw new Error('observe() does not nest');
   const saved = new Map<string, unknown>();
   const replace = (name: string, value: unknown) => {
@@ -51,13 +83,11 @@ export function observe<T>(
   replace('Atomics', watchedAtomics);
   ArrayBuffer.isView = (value): value is ArrayBufferView =>
     isView(value) || value instanceof WatchedDataView || isProxy(value);
-  try {
-    return body();
-  } finally {
+  return () => {
     for (const [name, value] of saved) globals[name] = value;
     ArrayBuffer.isView = isView;
     setMonitor(undefined);
-  }
+  };
 }
 
 /** A constructor that makes real views, and wraps those over watched buffers; equal ones are made once: ends are rebuilt often. */

@@ -322,9 +322,9 @@ export const RING_PLANTS: readonly CaughtPlant[] = [
   },
 ];
 
-/** The plants and what finds them, as the table in README.md. */
-export function plantTable(): string {
-  const rows = RING_PLANTS.map(({ name, file, caughtBy }) => `| ${name} | \`${file}\` | ${summary(caughtBy)} |`);
+/** Plants and what finds them, as the tables in README.md. */
+export function plantTable(plants: readonly CaughtPlant[]): string {
+  const rows = plants.map(({ name, file, caughtBy }) => `| ${name} | \`${file}\` | ${summary(caughtBy)} |`);
   return ['| planted bug | in | found by |', '| --- | --- | --- |', ...rows].join('\n');
 }
 

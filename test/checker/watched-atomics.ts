@@ -54,8 +54,15 @@ export const watchedAtomics = {
     const buffer = target.buffer as unknown as SharedArrayBuffer;
     return currentMonitor().wait(buffer, at, () => real.load(target, index), expected, timeoutMs);
   },
-  waitAsync() {
-    throw new Error('Atomics.waitAsync is not modeled: the code under observation is synchronous');
+  waitAsync(view: Int32Array, index: number, expected: number, timeoutMs = Number.POSITIVE_INFINITY) {
+    const found = locate(view, index);
+    if (found === undefined) return real.waitAsync(view, index, expected, timeoutMs);
+    const { target, at } = found;
+    const monitor = currentMonitor();
+    if (monitor.waitAsync === undefined)
+      throw new Error('Cannot await here: the code under observation is synchronous');
+    const buffer = target.buffer as unknown as SharedArrayBuffer; // as above
+    return monitor.waitAsync(buffer, at, () => real.load(target, index), expected, timeoutMs);
   },
   notify(view: Int32Array, index: number, count = Number.POSITIVE_INFINITY) {
     const found = locate(view, index);

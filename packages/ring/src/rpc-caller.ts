@@ -5,7 +5,7 @@ import type { ChannelReceiver } from './channel-receiver.ts';
 import type { ChannelSender } from './channel-sender.ts';
 import { RingError } from './error.ts';
 import { unwrapReply } from './rpc-reply.ts';
-import { systemClock } from './system-adapter.ts';
+import type { Clock } from './wait.ts';
 
 interface Pending {
   readonly resolve: (reply: Uint8Array) => void;
@@ -47,6 +47,7 @@ export class RpcCaller {
   private isPumping: boolean;
   private late: number;
   private nudge: Nudge;
+  private readonly clock: Clock;
 
   /** Use `Rpc.caller`. */
   constructor(sender: ChannelSender, receiver: ChannelReceiver) {
@@ -56,6 +57,7 @@ export class RpcCaller {
     this.isPumping = false;
     this.late = 0;
     this.nudge = new Nudge();
+    this.clock = sender['clock']; // a friend of the ends, as `park` is: one clock for all deadlines
   }
 
   /** Replies that came after their call had given up, and replies nobody asked for. */
@@ -77,7 +79,7 @@ export class RpcCaller {
    */
   async call(request: Uint8Array, options: WaitOptions = {}): Promise<Uint8Array> {
     const { timeoutMs, signal } = options;
-    const deadline = systemClock() + (timeoutMs ?? Number.POSITIVE_INFINITY);
+    const deadline = this.clock() + (timeoutMs ?? Number.POSITIVE_INFINITY);
     const id = this.nextId();
     await this.sender.send(request, { ...options, tag: id });
     return new Promise((resolve, reject) => {
@@ -103,12 +105,12 @@ export class RpcCaller {
       throw new RingError('CALL_PENDING', 'Cannot block: asynchronous calls are under way, await them first');
     }
     const { timeoutMs } = options;
-    const deadline = systemClock() + (timeoutMs ?? Number.POSITIVE_INFINITY);
+    const deadline = this.clock() + (timeoutMs ?? Number.POSITIVE_INFINITY);
     this.receiver.checkBlocking(timeoutMs);
     const id = this.nextId();
     this.sender.sendSync(request, { timeoutMs, tag: id });
     for (;;) {
-      const remaining = Math.max(0, deadline - systemClock());
+      const remaining = Math.max(0, deadline - this.clock());
       if (!this.receiver.readySync({ timeoutMs: remaining })) throw endingError({ kind: 'closed' }, 'call');
       const reply = this.receiver.tryReceive() ?? new Uint8Array(0);
       if (this.receiver.tag === id) return unwrapReply(reply);
@@ -154,7 +156,7 @@ export class RpcCaller {
   private async replyBefore(deadline: number): Promise<boolean> {
     this.nudge = new Nudge();
     try {
-      const timeoutMs = Math.max(0, deadline - systemClock());
+      const timeoutMs = Math.max(0, deadline - this.clock());
       if (await this.receiver.ready({ timeoutMs, signal: this.nudge })) return true;
     } catch (error) {
       if (error instanceof Nudge || (error instanceof RingError && error.code === 'CHANNEL_TIMED_OUT')) return false;
@@ -185,7 +187,7 @@ export class RpcCaller {
   }
 
   private expire(): void {
-    const now = systemClock();
+    const now = this.clock();
     for (const [id, call] of [...this.pending]) {
       if (now < call.deadline) continue;
       const { timeoutMs } = call;

@@ -50,7 +50,10 @@ test.serial('at least 14 bugs are planted, and README.md shows which check finds
   t.true(RING_PLANTS.length >= 14);
   const readme = readFileSync(new URL('../../checker/README.md', import.meta.url), 'utf8');
   const plain = (text: string) => text.replaceAll(/ +/g, ' ').replaceAll(/-+ \|/g, '- |'); // the formatter aligns columns
-  t.true(plain(readme).includes(plain(plantTable())), `README.md must hold this table:\n${plantTable()}`);
+  t.true(
+    plain(readme).includes(plain(plantTable(RING_PLANTS))),
+    `README.md must hold this table:\n${plantTable(RING_PLANTS)}`,
+  );
 });
 
 test.after.always(() => removePlants());

@@ -1,7 +1,9 @@
 // The whole table: every check on the shipped ring, and every check on every planted bug in the files it exercises.
 import test from 'ava';
 import * as shipped from 'sharedarraybuffer-ring';
-import { explore } from '../../checker/explore.ts';
+import { explore, exploreLoops } from '../../checker/explore.ts';
+import { LOOP_CHECKS } from '../../checker/loop-checks.ts';
+import { LOOP_PLANTS } from '../../checker/loop-plants.ts';
 import { plantBug, removePlants } from '../../checker/plants.ts';
 import { RING_CHECKS } from '../../checker/ring-checks.ts';
 import { RING_PLANTS } from '../../checker/ring-plants.ts';
@@ -27,6 +29,27 @@ for (const plant of RING_PLANTS) {
       found.map(({ name }) => name),
       [...plant.caughtBy],
     );
+  });
+}
+
+for (const { name, scenario } of LOOP_CHECKS) {
+  test.serial(`no interleaving breaks it: ${name}`, async (t) => {
+    t.timeout(300_000);
+    const { isComplete, states, violation } = await exploreLoops({ ...scenario(shipped), maxStates: 250_000 });
+    t.is(violation?.message, undefined, violation?.schedule.join('\n'));
+    t.log(`${states} states${isComplete ? '' : ', cut off'}`);
+  });
+}
+
+for (const plant of LOOP_PLANTS) {
+  test.serial(`exactly the listed checks find: ${plant.name}`, async (t) => {
+    t.timeout(600_000);
+    const lib = await plantBug(plant);
+    const found: string[] = [];
+    for (const { name, scenario } of LOOP_CHECKS) {
+      if ((await exploreLoops(scenario(lib))).violation !== undefined) found.push(name);
+    }
+    t.deepEqual(found, [...plant.caughtBy]);
   });
 }
 
