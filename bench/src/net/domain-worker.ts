@@ -17,7 +17,9 @@ import { threadId } from '../harness/affinity.ts';
 import { threadCpuNs } from '../harness/cpu-time.ts';
 import { monotonicNs } from '../harness/pair.ts';
 import { Guest } from './guest.ts';
+import { type HopReport, HopTimes } from './hop-times.ts';
 import { CONTROL, type NetParams } from './params.ts';
+import { serveWithUplink } from './uplink-driver.ts';
 
 /** What a domain's thread is started with. */
 export interface DomainData {
@@ -36,6 +38,8 @@ export interface DomainReport {
   readonly bad: number;
   /** Round trips in nanoseconds, sorted, for `echo`. */
   readonly times: Float64Array | undefined;
+  /** Where the time of the frames went that came to this guest. */
+  readonly hops: HopReport | undefined;
   readonly notifications: number;
 }
 
@@ -75,9 +79,11 @@ function tell(message: unknown): void {
 function runDriver(kernel: DomainKernel): void {
   const bridge = new Bridge('lan0', kernel.clock);
   kernel.add(bridge);
+  if (params.hasHops) new HopTimes(control).watch(kernel, bridge);
   new XenbusBackend(kernel, [createNetBackend({ bridge: (name) => (name === 'lan0' ? bridge : undefined) })]);
   tell({ thread: threadId() });
-  pumpUntil(kernel, () => false, idle);
+  if (params.hasUplink) void serveWithUplink(kernel, bridge, idle);
+  else pumpUntil(kernel, () => false, idle);
 }
 
 /** Do what this guest's place in the traffic asks for. */
@@ -103,6 +109,7 @@ function makeGuest(kernel: DomainKernel, nic: Nic): Guest {
     bytes: isMeasured ? params.bytes : params.besideBytes,
     isOwn: params.memory === 'shared',
   });
+  if (params.hasHops) guest.hops = new HopTimes(control);
   guest.announce();
   if (!isMeasured && params.beside === 'deaf' && index % 2 === 1) guest.goDeaf();
   return guest;
@@ -134,6 +141,7 @@ function runGuest(kernel: DomainKernel): void {
       cpuNs: cpuBefore === undefined || cpuAfter === undefined ? undefined : cpuAfter - cpuBefore,
       bad: guest.bad - bad,
       times,
+      hops: guest.hops?.take(),
       notifications: nic.counters.notifications - notifications,
     };
     tell(report);

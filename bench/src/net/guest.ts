@@ -2,6 +2,7 @@
 import type { Nic, RxFrame } from '@splitring/frontend';
 import { type DomainKernel, type IdleOptions, pumpUntil } from '@splitring/hypervisor';
 import { monotonicNs } from '../harness/pair.ts';
+import type { HopTimes } from './hop-times.ts';
 import { makeFrame, PAGE_BYTES, SEGMENT_BYTES } from './params.ts';
 
 /** Room for the largest frame, and enough to make waking up worth it. */
@@ -31,6 +32,8 @@ export class Guest {
   received = 0;
   /** Frames out of order. */
   bad = 0;
+  /** Notes when frames leave and come, if that is measured. */
+  hops: HopTimes | undefined = undefined;
   private readonly idle: IdleOptions;
   private readonly bytes: number;
   private readonly frame: Uint8Array;
@@ -136,6 +139,7 @@ export class Guest {
 
   private sendOne(): boolean {
     this.view.setUint32(14, this.sent);
+    this.hops?.sent();
     if (!this.nic.send(this.frame, this.offload)) return false;
     this.sent += 1;
     return true;
@@ -143,6 +147,7 @@ export class Guest {
 
   private take(frame: RxFrame): void {
     if (frame.lengthBytes !== this.bytes) return; // an announcement
+    this.hops?.arrived();
     if (frame.uint32At(14) !== this.received) this.bad += 1;
     this.received += 1;
   }

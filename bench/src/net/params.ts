@@ -22,6 +22,10 @@ export interface NetParams extends Readonly<Record<string, string | number | boo
   readonly beside: 'nobody' | 'pair' | 'deaf';
   /** Bytes of its frames. */
   readonly besideBytes: number;
+  /** Note when the frame passes each domain. */
+  readonly hasHops: boolean;
+  /** The driver domain has an open uplink that nobody uses. */
+  readonly hasUplink: boolean;
 }
 
 /** Words of the control buffer: trials started, operations of each guest, trials that are over. */

@@ -13,6 +13,8 @@ const BASE: NetParams = {
   memory: 'separate',
   beside: 'nobody',
   besideBytes: 1514,
+  hasHops: false,
+  hasUplink: false,
 };
 /** Full frames a second on 10 Gigabit Ethernet, preamble and gap counted: nanoseconds of one. */
 const LINE_RATE_NS = 1e9 / 812_743;
@@ -125,6 +127,17 @@ function latencyCase(name: string, title: string, driverSpins: number): CaseSpec
   };
 }
 
+/** Where the time of one frame goes; noting it costs a little at each place, so this is a case of its own. */
+function hopsCase(name: string, title: string, driverSpins: number): CaseSpec {
+  const params: NetParams = { ...BASE, traffic: 'echo', driverSpins, hasHops: true };
+  return {
+    ...latencyCase(name, title, driverSpins),
+    metrics: { p99: 'ns', 'hop-send': 'ns', 'hop-driver': 'ns', 'hop-receive': 'ns' },
+    isFullOnly: true,
+    subjects: [subject('split', 'split', params, [])],
+  };
+}
+
 function cases(): CaseSpec[] {
   return [
     streamCase('stream-1514', 'One pair, frames of 1514 B', 1514),
@@ -146,6 +159,15 @@ function cases(): CaseSpec[] {
     ),
     latencyCase('latency-spin', 'One way through the bridge, the driver domain spins', 20_000),
     latencyCase('latency-block', 'One way through the bridge, everybody sleeps', 0),
+    hopsCase('hops-spin', 'Where a frame’s time goes, the driver domain spins', 20_000),
+    hopsCase('hops-block', 'Where a frame’s time goes, everybody sleeps', 0),
+    crowdCase(
+      'uplink-1514',
+      'One pair, beside an open uplink that nobody uses',
+      { ...BASE, hasUplink: true },
+      'no-uplink',
+      BASE,
+    ),
   ];
 }
 

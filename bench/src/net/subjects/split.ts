@@ -19,7 +19,12 @@ export async function open(params: NetParams): Promise<OpenSubject> {
       const [first] = reports;
       if (params.traffic === 'echo' && first?.times !== undefined) {
         const at = (share: number) => (first.times?.[Math.floor((first.times.length - 1) * share)] ?? 0) / 2;
-        return { value: at(0.5), metrics: { p99: at(0.99) } };
+        const hops = first.hops && {
+          'hop-send': first.hops.send,
+          'hop-driver': first.hops.driver,
+          'hop-receive': first.hops.receive,
+        };
+        return { value: at(0.5), metrics: { p99: at(0.99), ...hops } };
       }
       const sum = (of: (report: (typeof reports)[number]) => number) =>
         reports.reduce((total, report) => total + of(report), 0);
