@@ -8,6 +8,7 @@ import { VifQueue } from '../../packages/backend/src/net/vif-queue.ts';
 import { GrantedPages } from '../../packages/frontend/src/net/granted-pages.ts';
 import { Nic } from '../../packages/frontend/src/net/nic.ts';
 import { NicQueue } from '../../packages/frontend/src/net/nic-queue.ts';
+import { parseTxFeatures } from '../../packages/frontend/src/net/tx-offload.ts';
 import { type FakeDomain, FakeMachine } from './fake-machine.ts';
 
 /** One guest and its card at both ends. */
@@ -26,8 +27,18 @@ export interface LabGuestOptions {
   /** A raw guest: whether it has `feature-rx-notify`. */
   readonly tellsBuffers?: boolean;
   readonly abilities?: Partial<VifAbilities>;
+  /** The back end's keys as the front end reads them; by default it can do everything. */
+  readonly offered?: Readonly<Record<string, string | undefined>>;
   readonly link?: LinkOptions;
 }
+
+/** Keys of a back end that can do everything. */
+export const ALL_OFFERED = {
+  'feature-sg': '1',
+  'feature-gso-tcpv4': '1',
+  'feature-gso-tcpv6': '1',
+  'feature-ipv6-csum-offload': '1',
+};
 
 const DRIVER = 1;
 const ALL_ABILITIES: VifAbilities = {
@@ -88,7 +99,7 @@ export class NetLab {
       const home = { hypercalls, clock: this.machine.clock, link, vif };
       back.push(new VifQueue(home, wiring, regions));
     }
-    nic.connect(front);
+    nic.connect(front, parseTxFeatures(options.offered ?? ALL_OFFERED));
     nic.setLink(true);
     domain.add(nic);
     vif.connect(back, { ...ALL_ABILITIES, ...options.abilities });

@@ -1,7 +1,7 @@
 // The network data path end to end in one thread: guest, driver domain with a bridge, guest.
 import type { TxOffload } from '@splitring/frontend';
 import test, { type ExecutionContext } from 'ava';
-import { BROADCAST, etherFrame, ipFrame, NetLab, pattern } from '../../support/net-lab.ts';
+import { ALL_OFFERED, BROADCAST, etherFrame, ipFrame, NetLab, pattern } from '../../support/net-lab.ts';
 
 /** Equal frame by frame; says which differs instead of printing them all. */
 function sameFrames(t: ExecutionContext, got: readonly Uint8Array[], want: readonly Uint8Array[]): void {
@@ -196,6 +196,37 @@ test('Nic sendBatch carries the offloads of its frames, wherever a batch is take
   t.deepEqual(seen, want as typeof seen);
   t.is(a.nic.sendBatch(frames.slice(0, 2), 0, []), 2, 'a list that ends early leaves the others as they are');
 });
+
+const [small, large] = [100, 6000];
+const notOffered: readonly {
+  readonly key: string;
+  readonly value?: string;
+  readonly type: number;
+  readonly bytes: number;
+  readonly offload?: TxOffload;
+}[] = [
+  { key: 'feature-sg', type: 0x0800, bytes: large },
+  { key: 'feature-sg', type: 0x0800, bytes: small, offload: { gsoSizeBytes: 50, gsoType: 1 } },
+  { key: 'feature-gso-tcpv4', type: 0x0800, bytes: large, offload: { gsoSizeBytes: 1448, gsoType: 1 } },
+  { key: 'feature-gso-tcpv6', type: 0x86dd, bytes: large, offload: { gsoSizeBytes: 1428, gsoType: 2 } },
+  { key: 'feature-no-csum-offload', value: '1', type: 0x0800, bytes: small, offload: { isChecksumBlank: true } },
+  { key: 'feature-ipv6-csum-offload', type: 0x86dd, bytes: small, offload: { isChecksumBlank: true } },
+];
+for (const { key, value, type, bytes, offload } of notOffered) {
+  test(`Nic send of ${bytes} bytes, ${JSON.stringify(offload)}, needs its back end's ${key}`, (t) => {
+    const lab = new NetLab();
+    const frameTo = (mac: Uint8Array) => {
+      const frame = ipFrame(mac, mac, new Uint8Array(bytes));
+      frame.set([type >> 8, type & 0xff], 12);
+      return frame;
+    };
+    const modest = lab.guest({ offered: { ...ALL_OFFERED, [key]: value } });
+    t.throws(() => modest.nic.send(frameTo(modest.mac), offload), { code: 'NET_NOT_OFFERED' });
+    t.true(modest.nic.send(frameTo(modest.mac).subarray(0, 60)), 'nothing has changed');
+    const full = lab.guest();
+    t.true(full.nic.send(frameTo(full.mac), offload));
+  });
+}
 
 const wrongOffloads: readonly (readonly [string, TxOffload])[] = [
   ['a segment size of 0', { gsoSizeBytes: 0, gsoType: 1 }],

@@ -13,6 +13,7 @@ import { SplitringError } from 'sharedarraybuffer-ring';
 import { parseMacAddress } from './mac-address.ts';
 import { Nic } from './nic.ts';
 import { NicQueue } from './nic-queue.ts';
+import { parseTxFeatures, TX_FEATURE_KEYS } from './tx-offload.ts';
 
 /** How a guest wants its network cards. */
 export interface NetFrontendOptions {
@@ -32,6 +33,7 @@ const BACK_KEYS = [
   'feature-split-event-channels',
   'feature-rx-copy',
   'feature-dynamic-multicast-control',
+  ...TX_FEATURE_KEYS,
 ] as const;
 const MULTICAST_KEY = 'request-multicast-control';
 /** Keys of our own directory, written by the toolstack. */
@@ -118,7 +120,7 @@ class NetFrontend implements FrontendHooks {
       return;
     }
     this.#hasReportedBreak = false;
-    this.#nic.connect(this.#queues);
+    this.#nic.connect(this.#queues, parseTxFeatures(back));
     const canChange = back['feature-dynamic-multicast-control'] === '1';
     this.#nic.onFilter = canChange ? (isOn) => this.#setFilter(isOn) : undefined;
     then({ ...queueKeys(this.#queues), ...FRONT_FEATURES, [MULTICAST_KEY]: this.#filtersMulticast ? 1 : 0 });

@@ -1,13 +1,13 @@
 // hot path: bench net
 // The network card that a guest program holds. It stays the same object while its back end comes and goes.
-import type { Kernel, Stepped } from '@splitring/hypervisor';
+import { type Kernel, PAGE_SIZE, type Stepped } from '@splitring/hypervisor';
 import { ETHERNET_HEADER_BYTES, XEN_NETIF_MAX_TX_SIZE } from '@splitring/hypervisor/io';
 import type { ProtocolError } from 'sharedarraybuffer-ring';
 import { formatMacAddress } from './mac-address.ts';
 import { createNicCounters, type NicCounters } from './net-counters.ts';
 import type { NicQueue } from './nic-queue.ts';
 import type { RxFrame } from './rx-frame.ts';
-import { checkOffload, type TxOffload } from './tx-offload.ts';
+import { checkOffload, parseTxFeatures, refuseLarge, type TxFeatures, type TxOffload } from './tx-offload.ts';
 
 /** Frames handed to `onFrame` in one poll and queue, so that one busy card cannot hold the thread. */
 const RX_BUDGET = 128;
@@ -45,6 +45,7 @@ export class Nic implements Stepped {
   mtuBytes = 1500;
   private readonly kernel: Kernel;
   private queues: readonly NicQueue[] = [];
+  private features: TxFeatures = parseTxFeatures({});
   private isUp = false;
   private isGone = false;
   private isPollRequested = false;
@@ -87,11 +88,13 @@ export class Nic implements Stepped {
    *
    * Frames are published sixteen at a time, and at the end of the turn.
    * @returns false while there is no room or no link: wait with `whenWritable`, or drop the frame
-   * @throws RangeError for a length outside those limits, and for an `offload` that no back end would take
+   * @throws RangeError for a length outside those limits, and for an `offload` that no back end would take;
+   * SplitringError NET_NOT_OFFERED for what the present back end does not offer: do it in the program, or send less at once
    */
   send(frame: Uint8Array, offload?: TxOffload): boolean {
     if (frame.length < ETHERNET_HEADER_BYTES || frame.length > XEN_NETIF_MAX_TX_SIZE) refuseLength(frame.length);
-    if (offload !== undefined) checkOffload(offload);
+    if (frame.length > PAGE_SIZE && !this.features.canScatter && this.isUp) refuseLarge(frame.length);
+    if (offload !== undefined) checkOffload(frame, offload, this.features);
     const queue = this.queues.length === 1 ? this.queues[0] : this.pickQueue(frame);
     if (queue === undefined || !this.isUp) {
       this.counters.txFull += 1;
@@ -181,9 +184,10 @@ export class Nic implements Stepped {
     return this.when(this.hasFrames(), this.readWaiters, signal);
   }
 
-  /** Driver only: go live with these queues. */
-  connect(queues: readonly NicQueue[]): void {
+  /** Driver only: go live with these queues, towards a back end that takes so much. */
+  connect(queues: readonly NicQueue[], features = parseTxFeatures({})): void {
     this.queues = queues;
+    this.features = features;
     this.failure = undefined;
   }
 
