@@ -1,8 +1,8 @@
 // The explorations with event loops that channels and calls must pass, shipped, and that find the planted bugs.
 import type { AnyProgram, Scenario } from './explore.ts';
-import * as loops from './loop-scenarios.ts';
+import { loopScenarios } from './loop-scenarios.ts';
 import type { RingLibrary } from './plants.ts';
-import * as calls from './rpc-scenarios.ts';
+import { rpcScenarios } from './rpc-scenarios.ts';
 
 /** One exploration: a scenario from one start. */
 export interface LoopCheck {
@@ -19,7 +19,7 @@ const STARTS = [
 ] as const;
 
 /** Every scenario from every start, cut off after so many states that all of them together take a minute. */
-export const LOOP_CHECKS: readonly LoopCheck[] = Object.values({ ...loops, ...calls }).flatMap((make) =>
+export const LOOP_CHECKS: readonly LoopCheck[] = [...loopScenarios, ...rpcScenarios].flatMap((make) =>
   STARTS.map(({ label, at }) => ({
     name: `${make.name} from ${label}`,
     scenario: (lib) => ({ ...make(lib, { at }), maxStates: 6_000 }) as unknown as ReturnType<LoopCheck['scenario']>,

@@ -94,7 +94,7 @@ function allArrived(outcome: Outcome<ChannelWorld>): string | undefined {
 }
 
 /** Both ends await, and no close comes to help: every message once, in order; nobody waits for ever or is left alive. */
-export function loopStream(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopStream(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     preemptions: variant.preemptions ?? 1,
@@ -104,7 +104,7 @@ export function loopStream(lib: RingLibrary, variant: ChannelVariant): LoopScena
 }
 
 /** The receiver awaits, the sender blocks in `Atomics.wait`. */
-export function loopFedByBlocking(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopFedByBlocking(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     ...loopStream(lib, variant),
     ends: [
@@ -121,7 +121,7 @@ export function loopFedByBlocking(lib: RingLibrary, variant: ChannelVariant): Lo
 }
 
 /** The sender awaits room, the receiver blocks in `Atomics.wait`. */
-export function loopFeedsBlocking(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopFeedsBlocking(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     ...loopStream(lib, variant),
     ends: [
@@ -138,7 +138,7 @@ export function loopFeedsBlocking(lib: RingLibrary, variant: ChannelVariant): Lo
 }
 
 /** Both ends wake each other by messages on a port instead of `Atomics.notify`. */
-export function loopDoorbell(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopDoorbell(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   const doorbell = (probe: LoopProbe, peer: string): AsyncWaitStrategy =>
     lib.portDoorbell(probe.port(peer), { clock: probe.clock, timer: probe.timer });
   return {
@@ -163,7 +163,7 @@ export function loopDoorbell(lib: RingLibrary, variant: ChannelVariant): LoopSce
 }
 
 /** The sender dies anywhere: whoever awaits gets the messages sent, whole, then the news. */
-export function loopSenderDies(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopSenderDies(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     preemptions: variant.preemptions ?? 1,
@@ -186,7 +186,7 @@ export function loopSenderDies(lib: RingLibrary, variant: ChannelVariant): LoopS
 }
 
 /** The receiver dies anywhere: a sender that awaits room is told. */
-export function loopReceiverDies(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopReceiverDies(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     preemptions: variant.preemptions ?? 1,
@@ -205,7 +205,7 @@ export function loopReceiverDies(lib: RingLibrary, variant: ChannelVariant): Loo
 }
 
 /** An awaited receive is aborted at any moment; the receiver then goes on: nothing is lost, nothing is left behind. */
-export function loopReceiveAborted(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopReceiveAborted(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     ...loopStream(lib, variant),
     ends: [
@@ -229,7 +229,7 @@ export function loopReceiveAborted(lib: RingLibrary, variant: ChannelVariant): L
 }
 
 /** Nobody sends: only the abort can end the wait, and then nothing is left of it. */
-export function loopAbortedAlone(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopAbortedAlone(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     ends: [
@@ -250,7 +250,7 @@ export function loopAbortedAlone(lib: RingLibrary, variant: ChannelVariant): Loo
 const QUEUED = [16, 16, 24, 8];
 
 /** Sends wait in line, and one of them is aborted at any moment: the others arrive, in order; that one, or not at all. */
-export function loopSendAborted(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopSendAborted(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     preemptions: variant.preemptions ?? 1,
@@ -284,7 +284,7 @@ export function loopSendAborted(lib: RingLibrary, variant: ChannelVariant): Loop
 const SPARE_BYTE = 64;
 
 /** A wait is notified though its word is as it was, as happens when the ringer is slow; then the word changes. */
-export function loopNotifiedEarly(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopNotifiedEarly(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     ends: [
@@ -315,7 +315,7 @@ export function loopNotifiedEarly(lib: RingLibrary, variant: ChannelVariant): Lo
 }
 
 /** Waits with deadlines of a sender and a receiver: each is told at its time. */
-export function loopTimesOut(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopTimesOut(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   return {
     setup: setup(lib, variant),
     ticks: 4,
@@ -342,7 +342,7 @@ export function loopTimesOut(lib: RingLibrary, variant: ChannelVariant): LoopSce
 }
 
 /** Deadlines of several waits of one strategy, served by its one timer: each ends at its own time, whatever came first. */
-export function loopDeadlines(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
+function loopDeadlines(lib: RingLibrary, variant: ChannelVariant): LoopScenario {
   const timeouts = [300, 5, 40];
   return {
     setup: setup(lib, variant),
@@ -366,3 +366,19 @@ export function loopDeadlines(lib: RingLibrary, variant: ChannelVariant): LoopSc
       mustBe('waits', reports(outcome, 'waits'), ['timed-out at 5', 'timed-out at 40', 'timed-out at 300']),
   };
 }
+
+/** All of them. */
+export const loopScenarios = [
+  loopAbortedAlone,
+  loopDeadlines,
+  loopDoorbell,
+  loopFedByBlocking,
+  loopFeedsBlocking,
+  loopNotifiedEarly,
+  loopReceiveAborted,
+  loopReceiverDies,
+  loopSendAborted,
+  loopSenderDies,
+  loopStream,
+  loopTimesOut,
+] as const;

@@ -76,7 +76,7 @@ function respond(lib: RingLibrary, world: RpcWorld, probe: Probe): void {
 const answers = (count: number): string[] => Array.from({ length: count }, (_, n) => `${n}/${REQUEST_BYTES}`);
 
 /** Three calls under way, more than there is room for: each gets its own answer. */
-export function rpcCalls(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
+function rpcCalls(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
   return {
     setup: setup(lib, variant),
     preemptions: variant.preemptions ?? 1,
@@ -89,7 +89,7 @@ export function rpcCalls(lib: RingLibrary, variant: ChannelVariant): RpcScenario
 }
 
 /** The first call may give up at any moment; the second gets its own answer, never the first's. */
-export function rpcTimesOut(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
+function rpcTimesOut(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
   return {
     ...rpcCalls(lib, variant),
     ticks: 1,
@@ -105,7 +105,7 @@ export function rpcTimesOut(lib: RingLibrary, variant: ChannelVariant): RpcScena
 }
 
 /** The responder dies anywhere: every call is answered or told. */
-export function rpcResponderDies(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
+function rpcResponderDies(lib: RingLibrary, variant: ChannelVariant): RpcScenario {
   return {
     ...rpcCalls(lib, variant),
     kills: 1,
@@ -128,3 +128,6 @@ export function rpcResponderDies(lib: RingLibrary, variant: ChannelVariant): Rpc
     },
   };
 }
+
+/** All of them. */
+export const rpcScenarios = [rpcCalls, rpcResponderDies, rpcTimesOut] as const;
