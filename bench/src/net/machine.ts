@@ -107,7 +107,9 @@ export class NetMachine {
     const driver = machine.#hypervisor.createDomain({ name: 'net' });
     const { starts } = await machine.#run(driver, { kind: 'driver', index: 0 });
     machine.#driverThread = (await starts).thread;
-    pinThread(machine.#driverThread, 1);
+    // Where all block, as in a plain chain of workers, nobody has a core for itself.
+    const isPinned = params.driverSpins > 0;
+    if (isPinned) pinThread(machine.#driverThread, 1);
     const total = params.guests + (params.beside === 'nobody' ? 0 : 2);
     const starting: Promise<Started>[] = [];
     for (let index = 0; index < total; index++) {
@@ -122,7 +124,8 @@ export class NetMachine {
       };
       await machine.#ask((then) => attachDevice(machine.#store, attachment, then));
     }
-    for (const { thread } of await Promise.all(starting)) pinThread(thread, 0);
+    const threads = await Promise.all(starting);
+    if (isPinned) for (const { thread } of threads) pinThread(thread, 0);
     return machine;
   }
 
