@@ -22,6 +22,7 @@ const STARTS = [
 export const LOOP_CHECKS: readonly LoopCheck[] = [...loopScenarios, ...rpcScenarios].flatMap((make) =>
   STARTS.map(({ label, at }) => ({
     name: `${make.name} from ${label}`,
+    // The cast forgets which world it is: the explorer only hands it back to the scenario that made it.
     scenario: (lib) => ({ ...make(lib, { at }), maxStates: 6_000 }) as unknown as ReturnType<LoopCheck['scenario']>,
   })),
 );
